@@ -1,0 +1,73 @@
+"""The first word with the backend, and the pulse afterwards (1.6 §4.2 and §4.6, B01–B03, G02).
+
+One BootNotification after each start, repeated until it is accepted; a new link alone does not repeat it. `Pending`
+and `Rejected` name the pause until the next try. Accepted, everything queued may leave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chargerd.core.commands import BootCause, SendBoot, SendHeartbeat, SendStatus
+from chargerd.core.draft import Draft
+from chargerd.core.events import BootAnswered, BootStatus
+from chargerd.core.variables import check
+
+RETRY = 30.0  # s; after no usable answer, and where the backend leaves the pause to us
+
+
+def link_up(draft: Draft) -> None:
+    draft.set(online=True)
+    boot = draft.state.boot
+    if boot.status is BootStatus.ACCEPTED:
+        _schedule_heartbeat(draft)
+    elif boot.next_try is None or boot.next_try <= draft.now.mono:
+        send(draft, boot.cause)
+
+
+def link_down(draft: Draft) -> None:
+    draft.set(online=False, boot=replace(draft.state.boot, asked=False, heartbeat_at=None))
+
+
+def send(draft: Draft, cause: BootCause) -> None:
+    draft.set(boot=replace(draft.state.boot, asked=True, next_try=None))
+    draft.do(SendBoot(cause))
+
+
+def answered(draft: Draft, event: BootAnswered) -> None:
+    state, now = draft.state, draft.now.mono
+    if event.status is BootStatus.ACCEPTED:
+        if check("heartbeat_interval", str(event.interval)) is None:
+            draft.set(variables=state.variables.with_("heartbeat_interval", str(event.interval)))
+        draft.set(boot=replace(state.boot, status=event.status, asked=False, next_try=None))
+        _schedule_heartbeat(draft)
+        draft.do(SendStatus())
+        return
+    # An answer that was lost takes nothing back; a refusal does.
+    status = state.boot.status if event.status is BootStatus.NONE else event.status
+    pause = float(event.interval) if event.interval > 0 else RETRY
+    draft.set(boot=replace(state.boot, status=status, asked=False, next_try=now + pause, heartbeat_at=None))
+
+
+def settle(draft: Draft) -> None:
+    """Send what has become due."""
+    boot, now = draft.state.boot, draft.now.mono
+    if not draft.state.online:
+        return
+    if boot.next_try is not None and boot.next_try <= now and not boot.asked:
+        send(draft, boot.cause)
+    elif boot.heartbeat_at is not None and boot.heartbeat_at <= now:
+        draft.do(SendHeartbeat())
+        _schedule_heartbeat(draft)
+
+
+def reschedule(draft: Draft) -> None:
+    """The interval was changed."""
+    if draft.state.boot.heartbeat_at is not None:
+        _schedule_heartbeat(draft)
+
+
+def _schedule_heartbeat(draft: Draft) -> None:
+    interval = draft.state.variables.get_int("heartbeat_interval")
+    at = draft.now.mono + interval if interval > 0 else None
+    draft.set(boot=replace(draft.state.boot, heartbeat_at=at))

@@ -1,0 +1,125 @@
+"""What the station wants done. The shell carries these out; it waits for the commit where `waits` says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chargerd.core.events import ResetKind
+from chargerd.core.token import Token
+
+
+@dataclass(frozen=True, slots=True)
+class SetPermit:
+    """What the outlet may have from now on: renewed every second by the shell until the next one. 0 A: stop now.
+
+    A rise waits for the commit; a reduction or a stop acts at once.
+    """
+
+    outlet: int
+    plug: int
+    amps: float
+    phases: int
+    available: bool = True  # False: pilot state F
+
+
+@dataclass(frozen=True, slots=True)
+class WishLock:
+    outlet: int
+    locked: bool
+
+
+class Lamp(StrEnum):
+    """What the driver sees; `guard/checks.py` has the fault lamps, which go first."""
+
+    READY = "ready"
+    OFFLINE_READY = "offline-ready"
+    WAITING = "waiting"  # for the vehicle, the card, or the backend's word
+    CHARGING = "charging"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    REFUSED = "refused"  # shown for a moment
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    outlet: int
+    lamp: Lamp
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMeter:
+    """Take a fresh reading; `Metered(asked=True)` follows within 2 s."""
+
+    outlet: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskAuthorize:
+    """`AuthorizeAnswered(ask)` follows, whatever happens."""
+
+    ask: int
+    token: Token
+
+
+class BootCause(StrEnum):
+    POWER_UP = "power-up"
+    SOFT_RESET = "soft-reset"
+    HARD_RESET = "hard-reset"
+    TRIGGERED = "triggered"
+    WATCHDOG = "watchdog"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class SendBoot:
+    """`BootAnswered` follows, whatever happens."""
+
+    cause: BootCause
+
+
+@dataclass(frozen=True, slots=True)
+class SendHeartbeat:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class SendStatus:
+    """Tell the status of this outlet (None: all, and the station itself in 1.6) even if it was told before."""
+
+    outlet: int | None = None
+
+
+class Outcome(StrEnum):
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    SCHEDULED = "scheduled"
+    UNLOCKED = "unlocked"
+    UNLOCK_FAILED = "unlock-failed"
+    ONGOING_TRANSACTION = "ongoing-transaction"
+    UNKNOWN_OUTLET = "unknown-outlet"
+    NOT_SUPPORTED = "not-supported"
+    NOT_IMPLEMENTED = "not-implemented"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to the question `ask`; waits for the commit of its step. `tx`: the transaction already running."""
+
+    ask: int
+    outcome: Outcome
+    tx: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Every transaction has ended and is written down: leave the process (exit codes in DESIGN §5)."""
+
+    kind: ResetKind
+
+
+Command = (
+    SetPermit | WishLock | Show | ReadMeter | AskAuthorize | SendBoot | SendHeartbeat | SendStatus | Answer | Restart
+)

@@ -1,0 +1,276 @@
+"""What can happen to a station: everything that `station.step` accepts. Values only.
+
+`outlet` is the outlet's rank (1…); `ask` is a handle that the shell gave the question, returned in `Answer`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chargerd.core.token import Token, Verdict
+from hal.api import MeterReading
+
+# ---------------------------------------------------------------- the guard says
+
+
+@dataclass(frozen=True, slots=True)
+class CableIn:
+    outlet: int
+    amps: float
+
+
+@dataclass(frozen=True, slots=True)
+class CableOut:
+    outlet: int
+
+
+@dataclass(frozen=True, slots=True)
+class VehicleIn:
+    outlet: int
+    plug: int
+
+
+@dataclass(frozen=True, slots=True)
+class VehicleOut:
+    outlet: int
+    plug: int
+
+
+@dataclass(frozen=True, slots=True)
+class VehicleReady:
+    outlet: int
+    plug: int
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """The contactor is proven closed or open."""
+
+    outlet: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    outlet: int
+    name: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OutletTruth:
+    """The guard's picture of one outlet, at 1 Hz and on change; the first one after a start makes it known."""
+
+    outlet: int
+    plug: int
+    cable: bool
+    cable_amps: float
+    ready: bool
+    powered: bool
+    locked: bool
+    offered: float
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLost:
+    """No guard on the lease socket: nothing is known of any outlet."""
+
+
+# ---------------------------------------------------------------- the devices say
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSeen:
+    """A card was tapped at a reader of one EVSE, or of the whole station (`evse` None)."""
+
+    token: Token
+    evse: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """A reading was taken; `asked`: it answers `ReadMeter`. `reading` None: the meter did not answer in time."""
+
+    outlet: int
+    reading: MeterReading | None
+    asked: bool = False
+
+
+# ---------------------------------------------------------------- the backend says
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    pass
+
+
+class BootStatus(StrEnum):
+    NONE = "none"  # nobody asked yet, or the question was lost
+    ACCEPTED = "accepted"
+    PENDING = "pending"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class BootAnswered:
+    """`status` NONE: no usable answer. `interval` in seconds: heartbeat when accepted, else until the next try."""
+
+    status: BootStatus
+    interval: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizeAnswered:
+    """The answer to `AskAuthorize`; `verdict` None: refused with an error, timed out, or the link is gone."""
+
+    ask: int
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionAnswered:
+    """The CSMS answered a transaction message with a word about its token."""
+
+    tx: str
+    token: Token
+    verdict: Verdict
+
+
+class Scope(StrEnum):
+    STATION = "station"
+    EVSE = "evse"
+    OUTLET = "outlet"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStart:
+    """`outlet` None: any. `local` marks a start from the local command line: no authority is asked."""
+
+    ask: int
+    token: Token
+    outlet: int | None = None
+    remote_id: int | None = None
+    group: str | None = None
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStop:
+    """`tx` None: a transaction that the dialect does not know. `local`: from the local command line."""
+
+    ask: int
+    tx: str | None
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockAsked:
+    """`stop`: a running transaction is ended first (1.6 §5.18); else it keeps the cable locked (F05.FR.02)."""
+
+    ask: int
+    outlet: int
+    stop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AvailabilityAsked:
+    """`number` is the EVSE or the outlet, 0 for the station; `every`: and each of its outlets (1.6 §5.2)."""
+
+    ask: int
+    scope: Scope
+    number: int
+    operative: bool
+    every: bool = False
+
+
+class ResetKind(StrEnum):
+    SOFT = "soft"  # 1.6: stop what runs, then restart the program
+    HARD = "hard"  # 1.6: the same, then the operating system
+    IMMEDIATE = "immediate"  # 2.x
+    ON_IDLE = "on-idle"  # 2.x: when no transaction runs
+
+
+@dataclass(frozen=True, slots=True)
+class ResetAsked:
+    """`evse` given: only this EVSE's transaction is ended and its outlets start anew (2.x, B11/B12)."""
+
+    ask: int
+    kind: ResetKind
+    evse: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearCacheAsked:
+    ask: int
+
+
+class Triggered(StrEnum):
+    BOOT = "boot"
+    HEARTBEAT = "heartbeat"
+    STATUS = "status"
+    METER_VALUES = "meter-values"
+    TRANSACTION = "transaction"  # 2.x TransactionEvent with trigger reason Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerAsked:
+    """`outlet` None: every outlet. The answer leaves before the message that was asked for (F06.FR.06, 1.6 §5.17)."""
+
+    ask: int
+    what: Triggered
+    outlet: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAsked:
+    """Values accepted by `variables.check`: internal name → text. Applied and persisted together."""
+
+    ask: int
+    values: tuple[tuple[str, str], ...]
+
+
+# ---------------------------------------------------------------- the technician, the system and time say
+
+
+@dataclass(frozen=True, slots=True)
+class CardsChanged:
+    """The local cards as they are now: (id, group or None)."""
+
+    cards: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PowerRestored:
+    """First event after loading. `rebooted`: another OS boot than the one that wrote the state."""
+
+    rebooted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Orderly shutdown of the program: outlets stop, transactions end when `end` is set (reset), else they go on."""
+
+    end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Time has come: `now` reached `wake_at`."""
+
+
+Event = (
+    CableIn | CableOut | VehicleIn | VehicleOut | VehicleReady | Power | Fault | OutletTruth | GuardLost
+    | TokenSeen | Metered
+    | LinkUp | LinkDown | BootAnswered | AuthorizeAnswered | TransactionAnswered
+    | RemoteStart | RemoteStop | UnlockAsked | AvailabilityAsked | ResetAsked
+    | ClearCacheAsked | TriggerAsked | SetAsked
+    | CardsChanged | PowerRestored | Stop | Wake
+)  # fmt: skip

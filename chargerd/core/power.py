@@ -1,0 +1,117 @@
+"""What each outlet may have, whether its cable is held, and what its lamp shows: followed from the state each step.
+
+The permit names the vehicle it is for; the guard decides whether power really flows.
+"""
+
+from __future__ import annotations
+
+import math
+
+from chargerd.core.authorize import connected
+from chargerd.core.commands import Lamp, SetPermit, Show, WishLock
+from chargerd.core.draft import Draft
+from chargerd.core.records import ChargingState
+from chargerd.core.sharing import share
+from chargerd.core.state import Outlet, Station
+from chargerd.core.status import LOWEST_AMPS, charging_state
+
+SETTLING = 4.0  # s a vehicle gets to answer the pilot before its silence is told
+
+
+def entitled(station: Station, outlet: Outlet) -> bool:
+    """Everything on the daemon's side of the lease says yes."""
+    visit, live = outlet.visit, outlet.live
+    if visit is None or visit.auth is None or visit.barred or not live.known or live.faults:
+        return False
+    if not live.plug or visit.plug != live.plug:
+        return False
+    tx = visit.tx
+    return tx is None or (tx.told and tx.stopping is None and tx.reading_by is None)
+
+
+def settle(draft: Draft) -> None:
+    _permits(draft)
+    for rank in draft.ranks():
+        _lock(draft, rank)
+        _lamp(draft, rank)
+
+
+def _permits(draft: Draft) -> None:
+    served = [o for o in draft.state.outlets if entitled(draft.state, o)]
+    served.sort(key=lambda o: o.visit.auth.at.mono if o.visit and o.visit.auth else 0.0)
+    wants = {o.site.rank: min(o.site.amps, o.live.cable_amps or math.inf) for o in served}
+    shares = share(draft.state.site.max_amps, wants)
+    for rank in draft.ranks():
+        outlet = draft.outlet(rank)
+        live = outlet.live
+        if not live.known:
+            continue
+        amps = math.floor(shares.get(rank, 0.0) * 10) / 10
+        free = outlet.visit is None
+        available = not free or (draft.state.operative and outlet.operative)
+        wanted = (live.plug, amps, outlet.site.phases, available)
+        if wanted != live.permit:
+            draft.do(SetPermit(rank, *wanted))
+            raised = amps >= LOWEST_AMPS and (live.permit is None or live.permit[1] < LOWEST_AMPS)
+            draft.set_live(
+                rank,
+                permit=wanted,
+                settling_until=draft.now.mono + SETTLING if raised and not live.powered else live.settling_until,
+            )
+        _settled(draft, rank, amps)
+
+
+def _settled(draft: Draft, rank: int, amps: float) -> None:
+    live = draft.outlet(rank).live
+    if live.settling_until is not None and (
+        live.powered or amps < LOWEST_AMPS or draft.now.mono >= live.settling_until
+    ):
+        draft.set_live(rank, settling_until=None)
+
+
+def _lock(draft: Draft, rank: int) -> None:
+    outlet = draft.outlet(rank)
+    if outlet.site.tethered or not outlet.live.known:
+        return
+    visit, live = outlet.visit, outlet.live
+    wanted = live.powered or (
+        visit is not None and (visit.auth is not None or visit.tx is not None or visit.held is not None)
+    )
+    if wanted and not live.cable:
+        wanted = False
+    if wanted != live.lock:
+        draft.do(WishLock(rank, wanted))
+        draft.set_live(rank, lock=wanted)
+
+
+def _lamp(draft: Draft, rank: int) -> None:
+    live = draft.outlet(rank).live
+    if live.refused_until is not None and draft.now.mono >= live.refused_until:
+        draft.set_live(rank, refused_until=None)
+    lamp = lamp_of(draft.state, draft.outlet(rank))
+    if lamp is not live.lamp:
+        draft.do(Show(rank, lamp))
+        draft.set_live(rank, lamp=lamp)
+
+
+def lamp_of(station: Station, outlet: Outlet) -> Lamp:
+    """What a driver in front of this outlet should see (faults are the guard's lamp)."""
+    visit, live = outlet.visit, outlet.live
+    if live.refused_until is not None:
+        return Lamp.REFUSED
+    if visit is not None and visit.tx is not None and visit.tx.stopping is None:
+        match charging_state(outlet):
+            case ChargingState.CHARGING:
+                return Lamp.CHARGING
+            case ChargingState.SUSPENDED_EV | ChargingState.SUSPENDED_EVSE:
+                return Lamp.PAUSED
+            case _:
+                return Lamp.WAITING
+    if not (station.operative and outlet.operative):
+        return Lamp.UNAVAILABLE
+    asked = any(a.evse in (None, outlet.site.evse) for a in station.asks.values())
+    if visit is not None and visit.finished and visit.auth is None:
+        return Lamp.FINISHED
+    if visit is not None or asked or (station.lobby is not None and station.lobby.auth is not None):
+        return Lamp.WAITING
+    return Lamp.READY if connected(station) or not station.site.backend else Lamp.OFFLINE_READY

@@ -1,0 +1,188 @@
+"""What a station is: the values that `station.step` turns into the next ones.
+
+Three intervals, never merged: a *visit* (from the first sign of a driver or vehicle until all signs are gone), an
+*authorisation*, a *transaction*. `Live` is told anew by the guard after every start and is not persisted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from chargerd.core.commands import BootCause, Lamp
+from chargerd.core.events import BootStatus, ResetKind
+from chargerd.core.moment import Moment
+from chargerd.core.records import Cause, ChargingState, Reason
+from chargerd.core.token import Token, Verdict
+from chargerd.core.variables import Variables
+from hal.api import MeterReading
+
+
+@dataclass(frozen=True, slots=True)
+class OutletSite:
+    """What was installed: rank (1.6 connectorId), EVSE and connector number (2.x), fuse amps, phases."""
+
+    rank: int
+    evse: int
+    connector: int
+    amps: float
+    phases: int = 3
+    tethered: bool = False
+    metered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TxWindow:
+    """Where a transaction begins and ends: it starts when a start point becomes true, ends when a stop point falls.
+
+    Points are the words of OCPP 2.x (TxStartPoint, TxStopPoint).
+    """
+
+    start: frozenset[str]
+    stop: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """`max_amps` bounds the sum over outlets per phase. `window` None: the variables decide (2.x).
+
+    `allow_unmetered`: the operator lets a session start although its meter gives no register.
+    """
+
+    outlets: tuple[OutletSite, ...]
+    max_amps: float
+    backend: bool = True
+    free: bool = False  # without a backend: nobody is asked
+    allow_unmetered: bool = False
+    window: TxWindow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Authorisation:
+    """`remote_id` is the backend's number of the start request; `remote` that it came from there at all."""
+
+    token: Token
+    at: Moment
+    group: str | None = None
+    remote: bool = False
+    remote_id: int | None = None
+    offline: bool = False  # granted without asking the authority
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The transaction is to end: power goes off first, then the last register is read."""
+
+    reason: Reason
+    cause: Cause
+    since: Moment
+    token: Token | None = None  # the one that stopped it
+    reading_by: float | None = None  # monotonic; set once power is off and the last reading was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Tx:
+    """A transaction from its start point on. `told` once STARTED was recorded, which waits for the first register."""
+
+    uid: str
+    started: Moment
+    cause: Cause
+    told: bool = False
+    reading_by: float | None = None  # monotonic; the first register was asked for
+    begin: MeterReading | None = None
+    token: Token | None = None  # as told
+    state: ChargingState = ChargingState.IDLE  # as told
+    energised: bool = False
+    next_sample: float | None = None  # monotonic
+    stopping: Stopping | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """`plug` is the vehicle it is about (0: none yet). `points` are the transaction points that hold now."""
+
+    opened: Moment
+    plug: int = 0
+    auth: Authorisation | None = None
+    connect_by: float | None = None  # monotonic: connection timeout
+    points: frozenset[str] = frozenset()
+    tx: Tx | None = None
+    finished: bool = False  # a transaction of this visit has ended
+    held: Token | None = None  # the cable stays locked until this token comes back
+    barred: bool = False  # the authority said no, and the transaction goes on without energy
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is known of an outlet at this moment; `known` after the guard's first word."""
+
+    known: bool = False
+    plug: int = 0
+    cable: bool = False
+    cable_amps: float = 0.0
+    ready: bool = False
+    powered: bool = False
+    locked: bool = False
+    offered: float = 0.0
+    faults: frozenset[str] = frozenset()
+    reading: MeterReading | None = None
+    meter_lost: bool = False
+    settling_until: float | None = None  # after power was offered: the vehicle has not answered yet
+    permit: tuple[int, float, int, bool] | None = None  # plug, amps, phases, available: as last commanded
+    lock: bool | None = None  # as last wished
+    lamp: Lamp | None = None
+    refused_until: float | None = None
+    unlock: tuple[int, float] | None = None  # the question that waits for the lock, and until when
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    site: OutletSite
+    live: Live = Live()
+    visit: Visit | None = None
+    operative: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    status: BootStatus = BootStatus.NONE
+    cause: BootCause = BootCause.POWER_UP
+    next_try: float | None = None  # monotonic
+    asked: bool = False
+    heartbeat_at: float | None = None  # monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An authorisation question on its way: who, where, and what the answer is for."""
+
+    token: Token
+    evse: int | None
+    outlet: int | None = None  # a remote start's choice
+    remote_id: int | None = None
+    remote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    site: Site
+    outlets: tuple[Outlet, ...]
+    variables: Variables
+    lobby: Visit | None = None
+    online: bool = False
+    boot: Boot = Boot()
+    operative: bool = True
+    cards: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))  # casefolded id → group
+    cache: Mapping[str, Verdict] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # casefolded id → verdict, oldest first
+    asks: Mapping[int, Asked] = field(default_factory=lambda: MappingProxyType({}))
+    next_ask: int = 1
+    aligned_at: float | None = None  # wall seconds of the next clock-aligned sample
+    reset: ResetKind | None = None
+    next_boot: BootCause | None = None  # why the next start will have happened
+    stopped: bool = False
+
+    def outlet(self, rank: int) -> Outlet:
+        return self.outlets[rank - 1]

@@ -1,0 +1,311 @@
+"""The station: one pure step from event to records and commands.
+
+`step` takes the event into the state (the table below: which room answers for what), then lets every room settle what
+follows from it, in one fixed order: visits see what is plugged, transactions cross their edges, permits, locks and
+lamps follow. Because consequences are derived from the state and not from the event, a missed or repeated event does
+no harm. No clock and no randomness: the moment and the minting of ids are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from chargerd.core import authorize, availability, boot, metering, power, transaction, visit
+from chargerd.core.commands import Answer, BootCause, Command, Outcome, SendHeartbeat, SendStatus
+from chargerd.core.draft import LOBBY, Draft
+from chargerd.core.events import (
+    AuthorizeAnswered,
+    AvailabilityAsked,
+    BootAnswered,
+    CableIn,
+    CableOut,
+    CardsChanged,
+    ClearCacheAsked,
+    Event,
+    Fault,
+    GuardLost,
+    LinkDown,
+    LinkUp,
+    Metered,
+    OutletTruth,
+    Power,
+    PowerRestored,
+    RemoteStart,
+    RemoteStop,
+    ResetAsked,
+    SetAsked,
+    Stop,
+    TokenSeen,
+    TransactionAnswered,
+    TriggerAsked,
+    Triggered,
+    UnlockAsked,
+    VehicleIn,
+    VehicleOut,
+    VehicleReady,
+    Wake,
+)
+from chargerd.core.moment import Moment
+from chargerd.core.records import Cause, Faulted, Reason, Record, Security
+from chargerd.core.state import Live, Outlet, Site, Station
+from chargerd.core.variables import Variables
+
+# Faults that the daemon finds itself; the guard's own list (`OutletTruth.faults`) does not speak of them.
+OWN_FAULTS = frozenset({"PowerMeterFailure", "GuardLost", "StorageFailure", "ConfigInvalid"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    state: Station
+    records: tuple[Record, ...]
+    commands: tuple[Command, ...]
+
+
+def initial(site: Site, variables: Variables) -> Station:
+    """A station nobody has told anything yet."""
+    return Station(site, tuple(Outlet(s) for s in site.outlets), variables)
+
+
+def step(state: Station, event: Event, now: Moment, mint: Callable[[], str]) -> Stepped:
+    """The state after `event` at `now`; `mint` gives a fresh transaction id. Raises only on a fault of ours."""
+    draft = Draft(state, now, mint)
+    _take(draft, event)
+    _settle(draft)
+    return Stepped(draft.state, tuple(draft.records), tuple(draft.commands))
+
+
+def _take(draft: Draft, event: Event) -> None:
+    match event:
+        case CableIn(rank, amps):
+            draft.set_live(rank, cable=True, cable_amps=amps)
+        case CableOut(rank):
+            draft.set_live(rank, cable=False, cable_amps=0.0)
+        case VehicleIn(rank, plug):
+            draft.set_live(rank, plug=plug, ready=False)
+        case VehicleOut(rank, _):
+            draft.set_live(rank, plug=0, ready=False)
+        case VehicleReady(rank, _, ready):
+            draft.set_live(rank, ready=ready)
+        case Power(rank, on):
+            draft.set_live(rank, powered=on)
+        case Fault(rank, name, active):
+            faults = draft.outlet(rank).live.faults
+            _set_faults(draft, rank, faults | {name} if active else faults - {name})
+        case OutletTruth():
+            _truth(draft, event)
+        case GuardLost():
+            for rank in draft.ranks():
+                live = draft.outlet(rank).live
+                draft.set_live(rank, known=False, permit=None, lock=None, settling_until=None)
+                _set_faults(draft, rank, (live.faults & OWN_FAULTS) | {"GuardLost"})
+        case Metered():
+            _metered(draft, event)
+        case TokenSeen():
+            authorize.token_seen(draft, event)
+        case LinkUp():
+            boot.link_up(draft)
+        case LinkDown():
+            boot.link_down(draft)
+        case BootAnswered():
+            boot.answered(draft, event)
+        case AuthorizeAnswered():
+            authorize.authorize_answered(draft, event)
+        case TransactionAnswered():
+            authorize.transaction_answered(draft, event)
+        case RemoteStart():
+            authorize.remote_start(draft, event)
+        case RemoteStop():
+            authorize.remote_stop(draft, event)
+        case UnlockAsked():
+            availability.unlock(draft, event)
+        case AvailabilityAsked():
+            availability.availability(draft, event)
+        case ResetAsked():
+            availability.reset(draft, event)
+        case ClearCacheAsked(ask):
+            enabled = draft.state.variables.get_bool("auth_cache_enabled")
+            draft.set(cache=MappingProxyType({}))
+            draft.do(Answer(ask, Outcome.ACCEPTED if enabled else Outcome.REJECTED))
+        case TriggerAsked():
+            _trigger(draft, event)
+        case SetAsked(ask, values):
+            _set(draft, values)
+            draft.do(Answer(ask, Outcome.ACCEPTED))
+        case CardsChanged(cards):
+            draft.set(cards=MappingProxyType({id.casefold(): group for id, group in cards}))
+        case PowerRestored(rebooted):
+            _restored(draft, rebooted)
+        case Stop(end):
+            draft.set(stopped=True)
+            if end:
+                for rank, found in list(draft.visits()):
+                    if found.tx is not None:
+                        transaction.stop(draft, rank, Reason.OTHER, Cause.RESET)
+        case Wake():
+            pass
+
+
+def _settle(draft: Draft) -> None:
+    boot.settle(draft)
+    visit.timeouts(draft, LOBBY)
+    for rank in draft.ranks():
+        visit.settle(draft, rank)
+        _waited(draft, rank)
+    for rank, _ in list(draft.visits()):
+        transaction.settle(draft, rank)
+        visit.close(draft, rank)
+    metering.settle(draft)
+    power.settle(draft)
+    for rank, _ in list(draft.visits()):
+        transaction.tell_changes(draft, rank)
+    for rank in draft.ranks():
+        availability.settle_unlock(draft, rank)
+    availability.settle_reset(draft)
+
+
+def _waited(draft: Draft, rank: int) -> None:
+    """The first register did not come in time."""
+    found = draft.visit(rank)
+    if found is not None and found.tx is not None and found.tx.stopping is None:
+        by = found.tx.reading_by
+        if by is not None and draft.now.mono >= by:
+            transaction.first_register(draft, rank, None)
+
+
+def _metered(draft: Draft, event: Metered) -> None:
+    rank = event.outlet
+    if event.reading is not None:
+        draft.set_live(rank, reading=event.reading)
+    found = draft.visit(rank)
+    if not event.asked or found is None or found.tx is None:
+        return
+    if found.tx.stopping is not None:
+        if found.tx.stopping.reading_by is not None:
+            transaction.last_register(draft, rank, event.reading)
+    elif found.tx.reading_by is not None:
+        transaction.first_register(draft, rank, event.reading)
+
+
+def _truth(draft: Draft, event: OutletTruth) -> None:
+    own = draft.outlet(event.outlet).live.faults & OWN_FAULTS
+    draft.set_live(
+        event.outlet,
+        known=True,
+        plug=event.plug,
+        cable=event.cable,
+        cable_amps=event.cable_amps,
+        ready=event.ready,
+        powered=event.powered,
+        locked=event.locked,
+        offered=event.offered,
+    )
+    _set_faults(draft, event.outlet, (own - {"GuardLost"}) | frozenset(event.faults))
+
+
+def _set_faults(draft: Draft, rank: int, faults: frozenset[str]) -> None:
+    before = draft.outlet(rank).live.faults
+    draft.set_live(rank, faults=frozenset(faults))
+    for name in sorted(before ^ faults):
+        draft.tell(Faulted(draft.now, rank, name, name in faults))
+
+
+def _trigger(draft: Draft, event: TriggerAsked) -> None:
+    ranks = list(draft.ranks()) if event.outlet is None else [event.outlet]
+    place = len(draft.commands)
+    outcome = Outcome.ACCEPTED
+    match event.what:
+        case Triggered.BOOT:
+            boot.send(draft, BootCause.TRIGGERED)
+        case Triggered.HEARTBEAT:
+            draft.do(SendHeartbeat())
+        case Triggered.STATUS:
+            draft.do(SendStatus(event.outlet))
+        case Triggered.METER_VALUES:
+            told = [rank for rank in ranks if metering.tell(draft, rank, Cause.TRIGGER)]
+            if not told:
+                outcome = Outcome.REJECTED
+        case Triggered.TRANSACTION:
+            told = [r for r, v in draft.visits() if v.tx is not None and v.tx.told and (r in ranks or r == LOBBY)]
+            for rank in told:
+                reading = draft.outlet(rank).live.reading if rank != LOBBY else None
+                transaction.update(draft, rank, Cause.TRIGGER, reading=reading)
+            if not told:
+                outcome = Outcome.REJECTED
+    draft.commands.insert(place, Answer(event.ask, outcome))
+
+
+def _set(draft: Draft, values: tuple[tuple[str, str], ...]) -> None:
+    variables = draft.state.variables
+    for name, text in values:
+        variables = variables.with_(name, text)
+    draft.set(variables=variables)
+    names = {name for name, _ in values}
+    if "heartbeat_interval" in names:
+        boot.reschedule(draft)
+    if names & {"sample_interval", "aligned_interval"}:
+        metering.reschedule(draft)
+    if "auth_cache_enabled" in names and not variables.get_bool("auth_cache_enabled"):
+        draft.set(cache=MappingProxyType({}))
+
+
+def _restored(draft: Draft, rebooted: bool) -> None:
+    """Back from a crash, a restart or a power cut: with the same state, and the reason for what cannot go on."""
+    cause = draft.state.next_boot or (BootCause.POWER_UP if rebooted else BootCause.WATCHDOG)
+    draft.set(boot=replace(draft.state.boot, cause=cause), next_boot=None)
+    if cause is BootCause.WATCHDOG:
+        draft.tell(Security(draft.now, "ResetOrReboot", cause.value))
+    if not rebooted:
+        return
+    for rank, found in list(draft.visits()):
+        if found.tx is not None:
+            transaction.stop(draft, rank, Reason.POWER_LOSS, Cause.POWER_LOSS)
+            restarted = draft.visit(rank)
+            if restarted is not None and restarted.tx is not None and restarted.tx.stopping is not None:
+                stopping = replace(restarted.tx.stopping, since=draft.now, reading_by=None)
+                draft.set_tx(rank, stopping=stopping)
+        draft.set_visit(rank, auth=None, connect_by=None, plug=0)
+
+
+def wake_at(state: Station, now: Moment) -> float | None:
+    """Monotonic seconds of the next moment at which something becomes due by itself."""
+    return min(_deadlines(state, now), default=None)
+
+
+def _deadlines(state: Station, now: Moment) -> Iterator[float]:
+    if state.online:
+        if state.boot.next_try is not None and not state.boot.asked:
+            yield state.boot.next_try
+        if state.boot.heartbeat_at is not None:
+            yield state.boot.heartbeat_at
+    if state.aligned_at is not None:
+        yield now.mono + max(0.0, state.aligned_at - now.wall)
+    elif state.site.backend and state.variables.get_int("aligned_interval"):
+        yield now.mono
+    for outlet in state.outlets:
+        yield from _live_deadlines(outlet.live)
+    for found in (state.lobby, *(o.visit for o in state.outlets)):
+        if found is None:
+            continue
+        if found.connect_by is not None:
+            yield found.connect_by
+        if found.tx is None:
+            continue
+        if found.tx.stopping is not None:
+            by = found.tx.stopping.reading_by
+            yield by if by is not None else found.tx.stopping.since.mono + transaction.OPENING_WAIT
+            continue
+        if found.tx.reading_by is not None:
+            yield found.tx.reading_by
+        if found.tx.next_sample is not None and state.site.backend:
+            yield found.tx.next_sample
+
+
+def _live_deadlines(live: Live) -> Iterator[float]:
+    if live.settling_until is not None:
+        yield live.settling_until
+    if live.refused_until is not None:
+        yield live.refused_until
+    if live.unlock is not None:
+        yield live.unlock[1]

@@ -1,0 +1,55 @@
+"""Who wants to charge: the idToken, and what somebody with authority said about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_ID = 36  # IdTokenType.idToken of OCPP 2.0.1; 1.6 allows 20, which its dialect checks
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An idToken; `kind` is an idToken type of OCPP 2.x (1.6 knows no types). Compared without case."""
+
+    id: str
+    kind: str = "ISO14443"
+
+    def same(self, other: Token | None) -> bool:
+        return other is not None and self.id.casefold() == other.id.casefold()
+
+    @property
+    def short(self) -> str:
+        """As shown and logged: never the whole number."""
+        return self.id if len(self.id) <= 4 else f"…{self.id[-4:]}"
+
+
+FREE = Token("FREE", "NoAuthorization")  # free charging: nobody was asked
+
+
+class Standing(StrEnum):
+    """What the authority says of a token (the union of both versions' words)."""
+
+    ACCEPTED = "Accepted"
+    BLOCKED = "Blocked"
+    EXPIRED = "Expired"
+    INVALID = "Invalid"
+    CONCURRENT = "ConcurrentTx"
+    NO_CREDIT = "NoCredit"
+    NOT_ALLOWED_EVSE = "NotAllowedTypeEVSE"
+    NOT_AT_THIS_LOCATION = "NotAtThisLocation"
+    NOT_AT_THIS_TIME = "NotAtThisTime"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`group` is parentIdTag / groupIdToken; `expires` unix seconds of the cache entry, None: never."""
+
+    standing: Standing
+    group: str | None = None
+    expires: float | None = None
+
+    @property
+    def accepted(self) -> bool:
+        return self.standing is Standing.ACCEPTED

@@ -1,0 +1,274 @@
+"""Where transactions begin and end.
+
+Points (`TxWindow`) are facts that hold or not: EVConnected, Authorized, PowerPathClosed (both), EnergyTransfer.
+A transaction starts when a start point *becomes* true and ends when a stop point *becomes* false; between the edge and
+its record stands a fresh register of the meter, waited for at most 2 s. Ending is always in this order: no more
+permit, contactor proven open, last register, record (E06, 1.6 §4.8).
+"""
+
+from __future__ import annotations
+
+from chargerd.core.commands import ReadMeter
+from chargerd.core.draft import LOBBY, Draft
+from chargerd.core.records import Cause, ChargingState, Edge, Reason, Session, Transaction
+from chargerd.core.state import Stopping, Tx, Visit
+from chargerd.core.status import charging_state
+from chargerd.core.token import Token
+from hal.api import MeterReading
+
+READING_WAIT = 2.0  # s for a fresh register
+OPENING_WAIT = 15.0  # s until an end is written down although nobody could say that the power is off
+
+
+def points(draft: Draft, rank: int) -> frozenset[str]:
+    """The transaction points that hold for the visit at `rank` now."""
+    visit = draft.visit(rank)
+    assert visit is not None
+    held = set()
+    if visit.plug:
+        held.add("EVConnected")
+    if visit.auth is not None:
+        held.add("Authorized")
+    if visit.plug and visit.auth is not None:
+        held.add("PowerPathClosed")
+    if rank != LOBBY and draft.outlet(rank).live.powered:
+        held.add("EnergyTransfer")
+    return frozenset(held)
+
+
+def settle(draft: Draft, rank: int) -> None:
+    """Carry the visit's transaction over every edge that its points have crossed."""
+    visit = draft.visit(rank)
+    assert visit is not None
+    held = points(draft, rank)
+    risen, fallen = held - visit.points, visit.points - held
+    if held != visit.points:
+        draft.set_visit(rank, points=held)
+    if visit.tx is None:
+        if risen & draft.window.start and not draft.state.stopped:
+            _begin(draft, rank, visit, risen)
+    elif visit.tx.stopping is None:
+        if fallen & draft.window.stop:
+            stop(draft, rank, Reason.VEHICLE_OUT if "EVConnected" in fallen else Reason.OTHER, Cause.CHARGING_STATE)
+        elif "EVConnected" in risen:
+            draft.plugged.add(rank)
+    _advance(draft, rank)
+
+
+def _begin(draft: Draft, rank: int, visit: Visit, risen: frozenset[str]) -> None:
+    if "Authorized" in risen and visit.auth is not None:
+        cause = Cause.REMOTE_START if visit.auth.remote else Cause.AUTHORIZED
+    elif "EVConnected" in risen:
+        cause = Cause.PLUGGED
+    else:
+        cause = Cause.CHARGING_STATE
+    draft.set_visit(rank, tx=Tx(draft.mint(), draft.now, cause))
+    if rank == LOBBY:
+        _tell_started(draft, rank, None)
+    else:
+        ask_register(draft, rank)
+
+
+def ask_register(draft: Draft, rank: int) -> None:
+    """Ask for the first register of the transaction at `rank`, or go on without where no meter is fitted."""
+    if draft.outlet(rank).site.metered:
+        draft.do(ReadMeter(rank))
+        draft.set_tx(rank, reading_by=draft.now.mono + READING_WAIT)
+    else:
+        first_register(draft, rank, None)
+
+
+def first_register(draft: Draft, rank: int, reading: MeterReading | None) -> None:
+    """The first register is there, or will not come: then the last good one counts, and with none nothing starts."""
+    visit = draft.visit(rank)
+    assert visit is not None and visit.tx is not None
+    outlet = draft.outlet(rank)
+    reading = reading or outlet.live.reading
+    if reading is None and outlet.site.metered and not draft.state.site.allow_unmetered:
+        draft.set_visit(rank, tx=None, auth=None)
+        return
+    draft.set_tx(rank, reading_by=None, begin=reading)
+    if visit.tx.told:  # started in the lobby: evse and begin values follow (E01.FR.16, E01.FR.17)
+        powered = outlet.live.powered
+        draft.set_tx(rank, state=ChargingState.CHARGING if powered else ChargingState.CONNECTED)
+        update(draft, rank, Cause.PLUGGED, reading=reading)
+    else:
+        _tell_started(draft, rank, reading)
+
+
+def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None:
+    visit = draft.visit(rank)
+    assert visit is not None and visit.tx is not None
+    auth = visit.auth
+    interval = draft.state.variables.get_int("sample_interval")
+    state = ChargingState.IDLE if rank == LOBBY else charging_state(draft.outlet(rank))
+    draft.set_tx(
+        rank,
+        told=True,
+        state=state,
+        token=auth.token if auth else None,
+        next_sample=draft.now.mono + interval if interval else None,
+    )
+    draft.tell(
+        Transaction(
+            at=visit.tx.started,
+            tx=visit.tx.uid,
+            edge=Edge.STARTED,
+            cause=visit.tx.cause,
+            outlet=rank or None,
+            state=state,
+            token=auth.token if auth else None,
+            group=auth.group if auth else None,
+            remote_id=auth.remote_id if auth else None,
+            reading=reading,
+            phases=draft.outlet(rank).site.phases if rank else 3,
+        )
+    )
+
+
+def update(
+    draft: Draft, rank: int, cause: Cause, *, token: Token | None = None, reading: MeterReading | None = None
+) -> None:
+    """Tell what changed in the running transaction, with its charging state as last set."""
+    visit = draft.visit(rank)
+    assert visit is not None and visit.tx is not None
+    auth = visit.auth
+    draft.tell(
+        Transaction(
+            at=draft.now,
+            tx=visit.tx.uid,
+            edge=Edge.UPDATED,
+            cause=cause,
+            outlet=rank or None,
+            state=visit.tx.state,
+            token=token,
+            group=auth.group if auth and token else None,
+            remote_id=auth.remote_id if auth and token else None,
+            reading=reading,
+            started=visit.tx.started,
+            phases=draft.outlet(rank).site.phases if rank else 3,
+        )
+    )
+
+
+def tell_changes(draft: Draft, rank: int) -> None:
+    """Updates of a told transaction, once permits are settled: vehicle in, a first token, the charging state."""
+    visit = draft.visit(rank)
+    if visit is None or visit.tx is None or not visit.tx.told or visit.tx.stopping is not None:
+        return
+    if visit.tx.reading_by is not None or (rank != LOBBY and not draft.outlet(rank).live.known):
+        return
+    tx, auth = visit.tx, visit.auth
+    state = tx.state if rank == LOBBY else charging_state(draft.outlet(rank))
+    draft.set_tx(rank, state=state, energised=tx.energised or state is ChargingState.CHARGING)
+    told = len(draft.records)
+    if auth is not None and not auth.token.same(tx.token):
+        draft.set_tx(rank, token=auth.token)
+        update(draft, rank, Cause.REMOTE_START if auth.remote else Cause.AUTHORIZED, token=auth.token)
+    if rank in draft.plugged:
+        update(draft, rank, Cause.PLUGGED)
+    if state is not tx.state and len(draft.records) == told:
+        update(draft, rank, Cause.CHARGING_STATE)
+
+
+def deauthorise(draft: Draft, rank: int, reason: Reason, cause: Cause, token: Token | None = None) -> None:
+    """The authorisation at `rank` ends; its transaction ends with it where the window says so, else it is told."""
+    visit = draft.visit(rank)
+    assert visit is not None
+    if visit.auth is None:
+        return
+    draft.set_visit(rank, auth=None, connect_by=None, barred=False)
+    tx = visit.tx
+    if tx is None or tx.stopping is not None:
+        return
+    if (visit.points - points(draft, rank)) & draft.window.stop:
+        stop(draft, rank, reason, cause, token)
+    elif tx.told:
+        update(draft, rank, cause, token=token)
+
+
+def stop(draft: Draft, rank: int, reason: Reason, cause: Cause, token: Token | None = None) -> None:
+    """The transaction at `rank` is to end, whatever the window says; the first cause stays."""
+    visit = draft.visit(rank)
+    assert visit is not None and visit.tx is not None
+    if visit.tx.stopping is None:
+        draft.set_visit(rank, auth=None, connect_by=None, barred=False)
+        draft.set_tx(rank, stopping=Stopping(reason, cause, draft.now, token))
+
+
+def _advance(draft: Draft, rank: int) -> None:
+    """Take an ending transaction as far as it can go now."""
+    visit = draft.visit(rank)
+    assert visit is not None
+    tx = visit.tx
+    if tx is None or tx.stopping is None:
+        return
+    if not tx.told:  # nobody was told of it, and no energy flowed
+        draft.set_visit(rank, tx=None)
+        return
+    if rank == LOBBY:
+        _end(draft, rank, None)
+        return
+    live = draft.outlet(rank).live
+    if tx.stopping.reading_by is not None:
+        if draft.now.mono >= tx.stopping.reading_by:
+            last_register(draft, rank, None)
+    elif live.known and not live.powered:
+        _ask_last_register(draft, rank, tx.stopping)
+    elif draft.now.mono >= tx.stopping.since.mono + OPENING_WAIT:
+        last_register(draft, rank, None)
+
+
+def _ask_last_register(draft: Draft, rank: int, stopping: Stopping) -> None:
+    if not draft.outlet(rank).site.metered:
+        last_register(draft, rank, None)
+        return
+    draft.do(ReadMeter(rank))
+    draft.set_tx(
+        rank,
+        stopping=Stopping(
+            stopping.reason, stopping.cause, stopping.since, stopping.token, draft.now.mono + READING_WAIT
+        ),
+    )
+
+
+def last_register(draft: Draft, rank: int, reading: MeterReading | None) -> None:
+    """The last register is there, or will not come: the transaction ends with it, or with the last good one."""
+    _end(draft, rank, reading or draft.outlet(rank).live.reading)
+
+
+def _end(draft: Draft, rank: int, reading: MeterReading | None) -> None:
+    visit = draft.visit(rank)
+    assert visit is not None and visit.tx is not None and visit.tx.stopping is not None
+    tx, stopping = visit.tx, visit.tx.stopping
+    state = ChargingState.IDLE if rank == LOBBY else charging_state(draft.outlet(rank))
+    draft.tell(
+        Transaction(
+            at=draft.now,
+            tx=tx.uid,
+            edge=Edge.ENDED,
+            cause=stopping.cause,
+            outlet=rank or None,
+            state=state,
+            token=stopping.token,
+            reading=reading,
+            begin=tx.begin,
+            reason=stopping.reason,
+            started=tx.started,
+            phases=draft.outlet(rank).site.phases if rank else 3,
+        )
+    )
+    draft.tell(
+        Session(
+            tx=tx.uid,
+            outlet=rank or None,
+            token=tx.token.id if tx.token else "",
+            started=tx.started,
+            ended=draft.now,
+            begin_wh=tx.begin.energy if tx.begin else None,
+            end_wh=reading.energy if reading else None,
+            reason=stopping.reason,
+        )
+    )
+    draft.set_visit(rank, tx=None, auth=None, connect_by=None, barred=False, finished=True)
+    draft.set_visit(rank, points=points(draft, rank))

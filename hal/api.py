@@ -1,0 +1,142 @@
+"""What chargerd asks of hardware: small protocols, plain values, no behaviour.
+
+Units are SI unless the name says otherwise: volts, amperes, watts, ohms, degrees Celsius, watt-hours, seconds.
+Every method may raise `DeviceError`; nothing here ever falls back to a simulation by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+PerPhase = tuple[float, float, float]
+
+
+class DeviceError(Exception):
+    """A device is missing, refused or answered nonsense; the text names the device and the remedy."""
+
+
+class MissingExtra(DeviceError):
+    """A configured device needs an optional package that is not installed; the text names the command."""
+
+
+# ---------------------------------------------------------------- the guard's hardware: one outlet
+
+
+@dataclass(frozen=True, slots=True)
+class PilotReading:
+    """The last burst on the control pilot: plateau volts and the duty seen (0..1; 1.0 or 0.0 when steady)."""
+
+    high: float
+    low: float
+    duty: float
+
+
+class Pilot(Protocol):
+    """Control pilot generator and its measurement (IEC 61851-1 annex A)."""
+
+    def read(self) -> PilotReading: ...
+    def pwm(self, duty: float) -> None:
+        """Oscillate at 1 kHz with this fraction (0.05..0.96)."""
+
+    def steady(self, positive: bool) -> None:
+        """+12 V steady (X1) or -12 V steady (F)."""
+
+
+class Proximity(Protocol):
+    def ohms(self) -> float:
+        """Coding resistance PP-PE; `inf` with no plug."""
+
+
+class Contactor(Protocol):
+    def close(self) -> None: ...
+    def open(self) -> None: ...
+    def closed(self) -> bool:
+        """What the mirror contact says, not what was commanded."""
+
+
+class Lock(Protocol):
+    def engage(self) -> None: ...
+    def release(self) -> None: ...
+    def engaged(self) -> bool | None:
+        """Feedback; None while the motor moves."""
+
+
+class ResidualCurrent(Protocol):
+    def tripped(self) -> bool: ...
+    def start_test(self) -> None: ...
+    def test_passed(self) -> bool | None:
+        """Result of the last self-test; None while it runs or when none ran."""
+
+
+class Inputs(Protocol):
+    def emergency_stop(self) -> bool: ...
+    def temperature(self) -> float | None:
+        """Hottest sensor of the outlet, in degrees Celsius; None: no sensor fitted."""
+
+
+class Indicator(Protocol):
+    def show(self, lamp: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """The devices of one outlet: one pilot, one contactor. `proximity` and `lock` are None on a tethered cable."""
+
+    pilot: Pilot
+    contactor: Contactor
+    inputs: Inputs
+    proximity: Proximity | None = None
+    lock: Lock | None = None
+    residual: ResidualCurrent | None = None
+    indicator: Indicator | None = None
+
+
+class Board(Protocol):
+    """All outlets of one board, in rank order (outlet 1 is `outlets[0]`)."""
+
+    @property
+    def outlets(self) -> Sequence[Outlet]: ...
+
+    def exchange(self) -> None:
+        """Once a cycle: carry out what was commanded since the last call, then take one new sample of every input."""
+
+    def close(self) -> None:
+        """Leave everything safe: contactors open, pilots X1."""
+
+
+# ---------------------------------------------------------------- the daemon's devices
+
+
+@dataclass(frozen=True, slots=True)
+class MeterReading:
+    """One reading. `energy` is the import register in Wh; `at` is monotonic seconds of the moment it was taken."""
+
+    at: float
+    energy: float
+    power: float | None = None
+    amps: PerPhase | None = None
+    volts: PerPhase | None = None
+    frequency: float | None = None
+    export: float | None = None
+
+
+class Meter(Protocol):
+    async def read(self) -> MeterReading: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One tap. `uid` is upper-case hex, first byte on the wire first; `kind` an idToken type of OCPP 2.x."""
+
+    uid: str
+    kind: str = "ISO14443"
+
+
+class CardReader(Protocol):
+    async def next(self) -> Card:
+        """The next tap; one tap is one tap however long the card is held."""
+
+    async def close(self) -> None: ...

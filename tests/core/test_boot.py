@@ -1,0 +1,80 @@
+"""Boot, heartbeat, and what a lost link does to both."""
+
+from __future__ import annotations
+
+import pytest
+
+from chargerd.core.commands import BootCause, SendBoot, SendHeartbeat, SendStatus
+from chargerd.core.events import BootAnswered, BootStatus, LinkDown, LinkUp, SetAsked, TriggerAsked, Triggered
+from tests.core.desk import Desk
+
+
+def fresh() -> Desk:
+    desk = Desk(accepted=False)
+    desk.feed(LinkDown())
+    desk.drain()
+    return desk
+
+
+@pytest.mark.req("B01.FR.01", "1.6 §4.2")
+def test_one_boot_for_a_start_however_often_the_link_comes() -> None:
+    desk = Desk(accepted=False)
+    desk.feed(BootAnswered(BootStatus.ACCEPTED, 60))
+    assert desk.sent(SendStatus) == [SendStatus()]
+    desk.feed(LinkDown())
+    desk.drain()
+    desk.feed(LinkUp())
+    assert desk.sent(SendBoot) == []
+
+
+def test_a_lost_question_is_asked_again_with_the_next_link() -> None:
+    desk = fresh()
+    desk.feed(LinkUp())
+    assert [c.cause for c in desk.sent(SendBoot)] == [BootCause.POWER_UP]
+
+
+@pytest.mark.req("B02.FR.01", "B03.FR.06", "1.6 §4.2")
+@pytest.mark.parametrize("status", [BootStatus.PENDING, BootStatus.REJECTED])
+def test_the_backend_names_the_pause(status: BootStatus) -> None:
+    desk = fresh()
+    desk.feed(LinkUp())
+    desk.feed(BootAnswered(status, 90))
+    desk.drain()
+    desk.after(89)
+    desk.feed(LinkDown())
+    desk.feed(LinkUp())
+    assert desk.sent(SendBoot) == []
+    desk.after(1)
+    assert len(desk.sent(SendBoot)) == 1
+
+
+def test_no_usable_answer_is_tried_again_after_a_while() -> None:
+    desk = fresh()
+    desk.feed(LinkUp())
+    desk.feed(BootAnswered(BootStatus.NONE))
+    desk.drain()
+    desk.after(30)
+    assert len(desk.sent(SendBoot)) == 1
+
+
+@pytest.mark.req("G02.FR.02", "1.6 §4.6")
+def test_heartbeats_follow_the_interval_of_the_boot_answer() -> None:
+    desk = fresh()
+    desk.feed(LinkUp())
+    desk.feed(BootAnswered(BootStatus.ACCEPTED, 60))
+    desk.after(185)
+    assert len(desk.sent(SendHeartbeat)) == 3
+    desk.drain()
+    desk.feed(SetAsked(1, (("heartbeat_interval", "10"),)))
+    desk.after(25)
+    assert len(desk.sent(SendHeartbeat)) == 2
+    desk.feed(LinkDown())
+    desk.drain()
+    desk.after(60)
+    assert desk.sent(SendHeartbeat) == []
+
+
+def test_a_triggered_boot_says_so() -> None:
+    desk = Desk()
+    desk.feed(TriggerAsked(4, Triggered.BOOT))
+    assert [c.cause for c in desk.sent(SendBoot)] == [BootCause.TRIGGERED]

@@ -1,0 +1,111 @@
+"""What is written down comes back the same, and power cuts end what they must."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chargerd.core.durable import restore, rows
+from chargerd.core.events import Fault, GuardLost, LinkDown, Power, PowerRestored
+from chargerd.core.records import Reason, Session
+from chargerd.core.sharing import share
+from chargerd.core.state import Live
+from chargerd.core.status import Joint
+from chargerd.core.variables import Variables
+from tests.core.desk import Desk
+from tests.core.test_flow import ANN, BOB, plug_in, tap
+
+
+def reborn(desk: Desk, rebooted: bool) -> Desk:
+    body = json.loads(json.dumps(rows(desk.state)))
+    new = Desk(len(desk.state.outlets))
+    new.state = restore(desk.state.site, body, Variables())
+    new.now, new.wall, new.register = desk.now + 5, desk.wall + 5, desk.register
+    assert rows(new.state) == rows(desk.state)
+    new.drain()
+    new.feed(PowerRestored(rebooted))
+    return new
+
+
+def test_a_restart_of_the_daemon_goes_on_as_if_nothing_had_happened() -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(LinkDown())
+    new = reborn(desk, rebooted=False)
+    assert new.transactions() == []
+    new.truth(1, 41, True, powered=True)
+    assert new.permit() == 32
+    assert new.status() is Joint.CHARGING
+    assert new.transactions() == []
+    new.feed(Power(1, False))
+    new.truth(1, 0, False)
+    assert [r.reason for r in new.records if isinstance(r, Session)] == [Reason.VEHICLE_OUT]
+
+
+def test_a_power_cut_ends_the_transaction_with_the_register_of_now() -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk)
+    desk.charge(energy=800)
+    new = reborn(desk, rebooted=True)
+    new.truth(1, 77, True)
+    session = [r for r in new.records if isinstance(r, Session)][0]
+    assert (session.reason, session.end_wh) == (Reason.POWER_LOSS, 5800)
+    assert new.permit() == 0
+
+
+def test_another_plug_number_is_another_vehicle() -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(GuardLost())
+    desk.truth(1, 99, True)
+    assert desk.transactions()[-1].reason is Reason.REBOOT
+    assert desk.permit() == 0
+
+
+def test_a_fault_suspends_or_ends() -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(Fault(1, "OverTemperature", True))
+    desk.feed(Power(1, False))
+    assert (desk.status(), desk.permit()) == (Joint.FAULTED, 0)
+    assert desk.told()[-1][0] == "updated"
+    desk.feed(Fault(1, "OverTemperature", False))
+    assert desk.permit() == 32
+    desk.feed(Fault(1, "EmergencyStop", True))
+    assert desk.transactions()[-1].reason is Reason.EMERGENCY_STOP
+
+
+def test_the_lobby_cache_and_cards_survive() -> None:
+    desk = Desk(outlets=2)
+    tap(desk, ANN)
+    new = reborn(desk, rebooted=False)
+    assert new.state.lobby is not None
+    for rank in (1, 2):
+        new.truth(rank)
+    plug_in(new, 2, 5)
+    assert new.permit(2) == 32
+    assert new.state.cache.keys() == {ANN.id.casefold()}
+    assert new.state.outlet(1).live != Live()
+    assert BOB.id.casefold() not in new.state.cache
+
+
+@given(
+    st.floats(0, 400),
+    st.dictionaries(st.integers(1, 8), st.floats(6, 80), max_size=8),
+)
+def test_shares_never_exceed_the_total_or_a_want(total: float, wants: dict[int, float]) -> None:
+    shares = share(total, wants)
+    assert shares.keys() == wants.keys()
+    assert sum(shares.values()) <= total + 1e-6
+    assert all(s == 0 or 6 <= s <= wants[rank] + 1e-9 for rank, s in shares.items())
+    if wants and total >= sum(wants.values()):
+        assert shares == wants

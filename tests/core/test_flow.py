@@ -1,0 +1,310 @@
+"""The flow a charger lives for, in the order a driver makes it happen."""
+
+from __future__ import annotations
+
+import pytest
+
+from chargerd.core.commands import AskAuthorize, Outcome
+from chargerd.core.events import (
+    AuthorizeAnswered,
+    CableIn,
+    CableOut,
+    LinkDown,
+    Power,
+    RemoteStart,
+    RemoteStop,
+    TokenSeen,
+    TransactionAnswered,
+    VehicleIn,
+    VehicleOut,
+)
+from chargerd.core.records import Reason, Session
+from chargerd.core.state import TxWindow
+from chargerd.core.status import Joint
+from chargerd.core.token import Standing, Token, Verdict
+from tests.core.desk import Desk
+
+ANN = Token("04AABBCC")
+BOB = Token("04DDEEFF")
+YES = Verdict(Standing.ACCEPTED)
+NO = Verdict(Standing.INVALID)
+
+
+def plug_in(desk: Desk, rank: int = 1, plug: int = 41) -> None:
+    desk.feed(CableIn(rank, 32.0))
+    desk.feed(VehicleIn(rank, plug))
+
+
+def unplug(desk: Desk, rank: int = 1, plug: int = 41) -> None:
+    desk.feed(Power(rank, False))
+    desk.feed(VehicleOut(rank, plug))
+    desk.feed(CableOut(rank))
+
+
+def tap(desk: Desk, token: Token = ANN, verdict: Verdict | None = YES, evse: int | None = None) -> None:
+    desk.feed(TokenSeen(token, evse))
+    asked = desk.sent(AskAuthorize)
+    if asked and asked[-1].ask in desk.state.asks:
+        desk.feed(AuthorizeAnswered(asked[-1].ask, verdict))
+
+
+@pytest.mark.req("1.6 §4.8", "E03.FR.01")
+def test_card_first() -> None:
+    desk = Desk()
+    tap(desk)
+    assert desk.status() is Joint.PREPARING
+    assert desk.told() == []
+    plug_in(desk)
+    assert desk.told() == [("started", "plugged")]
+    assert desk.transactions()[0].token == ANN
+    assert desk.transactions()[0].reading is not None
+    assert desk.permit() == 32.0
+    assert desk.status() is Joint.PREPARING  # no flicker through SuspendedEV
+    desk.charge(energy=2500)
+    assert desk.status() is Joint.CHARGING
+    tap(desk)
+    assert desk.permit() == 0
+    assert desk.told()[-1][0] != "ended"  # not while the contactor is closed
+    desk.feed(Power(1, False))
+    assert desk.told()[-1] == ("ended", "stop-authorized")
+    assert desk.status() is Joint.FINISHING
+    session = [r for r in desk.records if isinstance(r, Session)][0]
+    assert (session.begin_wh, session.end_wh, session.reason) == (5000, 7500, Reason.LOCAL)
+    unplug(desk)
+    assert desk.status() is Joint.AVAILABLE
+
+
+@pytest.mark.req("E02.FR.01")
+def test_cable_first() -> None:
+    desk = Desk()
+    plug_in(desk)
+    assert desk.status() is Joint.PREPARING
+    assert desk.permit() == 0
+    tap(desk)
+    assert desk.told() == [("started", "authorized")]
+    desk.charge()
+    unplug(desk)
+    assert desk.told()[-1] == ("ended", "vehicle-out")
+    assert desk.transactions()[-1].reason is Reason.VEHICLE_OUT
+    assert desk.status() is Joint.AVAILABLE
+
+
+def test_refused_card_leaves_only_the_lamp() -> None:
+    desk = Desk()
+    tap(desk, verdict=NO)
+    assert desk.records == []
+    assert desk.status() is Joint.AVAILABLE
+    assert desk.state.outlet(1).live.refused_until is not None
+    desk.after(5)
+    assert desk.state.outlet(1).live.refused_until is None
+
+
+@pytest.mark.req("E03.FR.05")
+def test_connection_timeout() -> None:
+    desk = Desk(connection_timeout="30")
+    tap(desk)
+    desk.after(29)
+    assert desk.status() is Joint.PREPARING
+    desk.after(2)
+    assert desk.status() is Joint.AVAILABLE
+    plug_in(desk)
+    assert desk.permit() == 0
+
+
+def test_a_group_member_stops_and_a_stranger_does_not() -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk, ANN, Verdict(Standing.ACCEPTED, "family"))
+    desk.charge()
+    tap(desk, Token("04999999"), Verdict(Standing.ACCEPTED, "others"))
+    assert desk.permit() == 32
+    tap(desk, BOB, Verdict(Standing.ACCEPTED, "family"))
+    assert desk.permit() == 0
+    desk.feed(Power(1, False))
+    assert desk.transactions()[-1].token == BOB
+
+
+@pytest.mark.req("1.6 §4.8", "E05.FR.02")
+def test_a_refused_token_in_the_start_answer_ends_the_transaction() -> None:
+    desk = Desk(local_pre_authorize="true")
+    tap(desk)
+    plug_in(desk)
+    desk.charge()
+    desk.feed(TransactionAnswered("tx-1", ANN, NO))
+    assert desk.permit() == 0
+    desk.feed(Power(1, False))
+    assert desk.transactions()[-1].reason is Reason.DEAUTHORIZED
+
+
+def test_a_refused_token_may_keep_the_transaction_without_energy() -> None:
+    desk = Desk(stop_on_invalid_id="false")
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(TransactionAnswered("tx-1", ANN, NO))
+    assert desk.permit() == 0
+    desk.feed(Power(1, False))
+    assert desk.told()[-1][0] == "updated"
+    assert desk.status() is Joint.SUSPENDED_EVSE
+
+
+@pytest.mark.req("1.6 §5.11", "1.6 §5.12", "F01.FR.01", "F03.FR.01")
+def test_remote_start_and_stop() -> None:
+    desk = Desk()
+    desk.feed(RemoteStart(7, ANN, 1, remote_id=99))
+    assert desk.answers()[-1].outcome is Outcome.ACCEPTED
+    plug_in(desk)
+    assert desk.transactions()[0].remote_id == 99
+    desk.charge()
+    desk.feed(RemoteStop(8, "tx-1"))
+    assert desk.answers()[-1].outcome is Outcome.ACCEPTED
+    desk.feed(Power(1, False))
+    assert desk.transactions()[-1].reason is Reason.REMOTE
+    desk.feed(RemoteStop(9, "tx-1"))
+    assert desk.answers()[-1].outcome is Outcome.REJECTED
+
+
+def test_remote_start_asks_the_authority_when_told_to() -> None:
+    desk = Desk(authorize_remote_start="true")
+    plug_in(desk)
+    desk.feed(RemoteStart(7, ANN, 1))
+    asked = desk.sent(AskAuthorize)
+    assert [a.token for a in asked] == [ANN]
+    assert desk.permit() == 0
+    desk.feed(AuthorizeAnswered(asked[0].ask, YES))
+    assert desk.permit() == 32
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown_allowed", "charges"), [(True, "false", True), (False, "false", False), (False, "true", True)]
+)
+@pytest.mark.req("1.6 §3.5", "C13.FR.01", "C15.FR.01")
+def test_offline_policy(known: bool, unknown_allowed: str, charges: bool) -> None:
+    desk = Desk(offline_unknown_ids=unknown_allowed)
+    if known:
+        tap(desk)
+        tap(desk)  # and off again
+    desk.feed(LinkDown())
+    plug_in(desk)
+    desk.feed(TokenSeen(ANN))
+    assert (desk.permit() == 32) is charges
+
+
+def test_two_evses_with_one_reader() -> None:
+    desk = Desk(outlets=2)
+    tap(desk)
+    assert desk.state.lobby is not None
+    assert (desk.status(1), desk.status(2)) == (Joint.AVAILABLE, Joint.AVAILABLE)
+    plug_in(desk, 2, 52)
+    assert desk.state.lobby is None
+    assert desk.transactions()[0].outlet == 2
+    plug_in(desk, 1, 51)
+    tap(desk, BOB)
+    assert desk.transactions()[1].outlet == 1
+    assert (desk.permit(1), desk.permit(2)) == (32, 32)
+
+
+def test_the_station_limit_is_shared_and_the_youngest_pauses() -> None:
+    desk = Desk(outlets=2, max_amps=10)
+    plug_in(desk, 1, 51)
+    tap(desk, ANN)
+    plug_in(desk, 2, 52)
+    tap(desk, BOB)
+    assert (desk.permit(1), desk.permit(2)) == (10, 0)
+
+
+@pytest.mark.req("E01.FR.16", "E01.FR.17")
+def test_a_transaction_that_starts_in_the_lobby_gets_its_evse_with_the_cable() -> None:
+    window = TxWindow(frozenset({"Authorized"}), frozenset({"Authorized"}))
+    desk = Desk(outlets=2, window=window)
+    tap(desk)
+    first = desk.transactions()[0]
+    assert (first.edge.value, first.outlet, first.reading) == ("started", None, None)
+    plug_in(desk, 2, 52)
+    second = desk.transactions()[1]
+    assert (second.cause.value, second.outlet) == ("plugged", 2)
+    assert second.reading is not None
+    assert desk.permit(2) == 32
+
+
+@pytest.mark.req("E01.FR.03")
+def test_a_transaction_may_start_with_the_cable() -> None:
+    window = TxWindow(frozenset({"EVConnected"}), frozenset({"EVConnected"}))
+    desk = Desk(window=window)
+    plug_in(desk)
+    assert desk.told() == [("started", "plugged")]
+    assert desk.transactions()[0].token is None
+    tap(desk)
+    assert ("updated", "authorized") in desk.told()
+    desk.charge()
+    tap(desk)
+    desk.feed(Power(1, False))
+    assert ("updated", "stop-authorized") in desk.told()
+    assert "ended" not in [edge for edge, _ in desk.told()]
+    unplug(desk)
+    assert desk.told()[-1][0] == "ended"
+
+
+def test_free_charging_without_a_backend() -> None:
+    desk = Desk(backend=False, free=True)
+    plug_in(desk)
+    assert desk.permit() == 32
+    desk.charge()
+    unplug(desk)
+    assert [r.reason for r in desk.records if isinstance(r, Session)] == [Reason.VEHICLE_OUT]
+    assert desk.status() is Joint.AVAILABLE
+
+
+def test_no_register_no_start() -> None:
+    desk = Desk()
+    desk.meter = False
+    plug_in(desk)
+    tap(desk)
+    desk.after(1.9)
+    assert desk.permit() == 0
+    desk.after(0.2)
+    assert desk.told() == []
+    assert desk.permit() == 0
+    assert desk.status() is Joint.PREPARING
+
+
+def test_a_silent_meter_at_the_end_gives_the_last_good_register() -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk)
+    desk.charge(energy=700)
+    desk.meter = False
+    tap(desk)
+    desk.feed(Power(1, False))
+    assert desk.told()[-1][0] != "ended"
+    desk.after(2.1)
+    end = desk.transactions()[-1]
+    assert end.reading is not None
+    assert end.reading.energy == 5700
+
+
+def test_sampled_values_keep_an_absolute_schedule() -> None:
+    desk = Desk(sample_interval="10")
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.drain()
+    desk.after(35)
+    assert [r.at.mono for r in desk.transactions()] == [1010.0, 1020.0, 1030.0]
+
+
+@pytest.mark.req("J01.FR.01")
+def test_clock_aligned_values_come_for_idle_outlets_too() -> None:
+    desk = Desk(outlets=2, aligned_interval="900")
+    for rank in (1, 2):
+        desk.charge(rank)
+        desk.feed(Power(rank, False))
+    plug_in(desk)
+    tap(desk)
+    desk.drain()
+    desk.after(901)
+    assert [type(r).__name__ for r in desk.records if getattr(r, "cause", None) == "clock"] == [
+        "Transaction",
+        "Sampled",
+    ]
+    assert all(r.at.wall % 900 == 0 for r in desk.records if getattr(r, "cause", None) == "clock")
