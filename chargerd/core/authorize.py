@@ -34,7 +34,7 @@ def connected(station: Station) -> bool:
 
 def token_seen(draft: Draft, event: TokenSeen) -> None:
     token, evse = event.token, event.evse
-    if draft.state.stopped or draft.state.reset is not None:
+    if draft.state.reset is not None:
         refuse(draft, evse)
         return
     mine = _visit_of(draft, token, evse)
@@ -83,7 +83,7 @@ def remote_start(draft: Draft, event: RemoteStart) -> None:
     """1.6 §5.11, F01/F02: accepted when there is an outlet that could serve it."""
     state = draft.state
     allowed = event.local or state.boot.status is BootStatus.ACCEPTED
-    place = _place(draft, None, event.outlet) if allowed and state.reset is None and not state.stopped else None
+    place = _place(draft, None, event.outlet) if allowed and state.reset is None else None
     if place is None:
         draft.do(Answer(event.ask, Outcome.REJECTED))
         return

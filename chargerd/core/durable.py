@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -24,31 +24,46 @@ T = TypeVar("T")
 
 def rows(state: Station) -> dict[str, Json]:
     """Every durable row of the state."""
-    body: dict[str, Json] = {"station": {"operative": state.operative, "next_boot": pack(state.next_boot)}}
-    if state.variables.overrides:
-        body["variables"] = dict(state.variables.overrides)
-    if state.lobby is not None:
-        body["lobby"] = pack(state.lobby)
-    for outlet in state.outlets:
-        body[f"outlet/{outlet.site.rank}"] = {"operative": outlet.operative, "visit": pack(outlet.visit)}
-    for number, (key, verdict) in enumerate(state.cache.items()):
-        body[f"cache/{key}"] = [number, pack(verdict)]
-    for key, group in state.cards.items():
-        body[f"card/{key}"] = group
+    return {key: body for key, body in changed(None, state).items() if body is not None}
+
+
+def changed(old: Station | None, new: Station) -> dict[str, Json]:
+    """Rows that differ between two states of one station, None for those that are gone; `old` None: every row.
+
+    States share what did not change, so a look at identities is enough and a step that changed nothing costs nothing.
+    """
+    body: dict[str, Json] = {}
+    if old is None or (old.operative, old.next_boot) != (new.operative, new.next_boot):
+        body["station"] = {"operative": new.operative, "next_boot": pack(new.next_boot)}
+    if old is None or old.variables is not new.variables:
+        body["variables"] = dict(new.variables.overrides) or None
+    if old is None or old.lobby is not new.lobby:
+        body["lobby"] = pack(new.lobby)
+    for n, outlet in enumerate(new.outlets):
+        before = None if old is None else old.outlets[n]
+        if before is None or before.visit is not outlet.visit or before.operative != outlet.operative:
+            body[f"outlet/{outlet.site.rank}"] = {"operative": outlet.operative, "visit": pack(outlet.visit)}
+    body |= _entries("cache", {} if old is None else old.cache, new.cache, pack)
+    body |= _entries("card", {} if old is None else old.cards, new.cards, lambda group: {"group": group})
     return body
+
+
+def _entries(name: str, old: Mapping[str, Any], new: Mapping[str, Any], form: Callable[[Any], Json]) -> dict[str, Json]:
+    if old is new:
+        return {}
+    gone: dict[str, Json] = {f"{name}/{key}": None for key in old if key not in new}
+    fresh = {f"{name}/{key}": form(value) for key, value in new.items() if key not in old or old[key] != value}
+    return gone | fresh
 
 
 def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
     """The station that wrote these rows. Raises ValueError or TypeError naming a row that is not ours."""
     station = found.get("station") or {"operative": True, "next_boot": None}
-    variables = base
-    for name, text in (found.get("variables") or {}).items():
-        variables = variables.with_(name, text)
+    variables, _ = base.restored(found.get("variables") or {})
     outlets = []
     for s in site.outlets:
         row = found.get(f"outlet/{s.rank}") or {"operative": True, "visit": None}
         outlets.append(Outlet(s, visit=_unpack(Visit | None, row["visit"]), operative=row["operative"]))
-    cached = sorted((v[0], k.removeprefix("cache/"), v[1]) for k, v in found.items() if k.startswith("cache/"))
     return Station(
         site,
         tuple(outlets),
@@ -56,9 +71,13 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
         lobby=_unpack(Visit | None, found.get("lobby")),
         operative=station["operative"],
         next_boot=_unpack(BootCause | None, station["next_boot"]),
-        cards=MappingProxyType({k.removeprefix("card/"): v for k, v in found.items() if k.startswith("card/")}),
-        cache=MappingProxyType({key: unpack(Verdict, body) for _, key, body in cached}),
+        cards=MappingProxyType({key: body["group"] for key, body in _found(found, "card/")}),
+        cache=MappingProxyType({key: unpack(Verdict, body) for key, body in _found(found, "cache/")}),
     )
+
+
+def _found(found: Mapping[str, Json], prefix: str) -> Iterator[tuple[str, Json]]:
+    return ((key.removeprefix(prefix), body) for key, body in found.items() if key.startswith(prefix))
 
 
 def pack(value: Any) -> Json:

@@ -255,10 +255,15 @@ class PowerRestored:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """Orderly shutdown of the program: outlets stop, transactions end when `end` is set (reset), else they go on."""
+class Storage:
+    """The store works, or does not: then what runs goes on, and nothing new starts."""
 
-    end: bool = False
+    works: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Orderly shutdown of the program: nothing new starts; what runs goes on by its lease until we are back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,5 +277,5 @@ Event = (
     | LinkUp | LinkDown | BootAnswered | AuthorizeAnswered | TransactionAnswered
     | RemoteStart | RemoteStop | UnlockAsked | AvailabilityAsked | ResetAsked
     | ClearCacheAsked | TriggerAsked | SetAsked
-    | CardsChanged | PowerRestored | Stop | Wake
+    | CardsChanged | PowerRestored | Storage | Stop | Wake
 )  # fmt: skip

@@ -13,7 +13,7 @@ from chargerd.core.draft import Draft
 from chargerd.core.records import ChargingState
 from chargerd.core.sharing import share
 from chargerd.core.state import Outlet, Station
-from chargerd.core.status import LOWEST_AMPS, charging_state
+from chargerd.core.status import LOWEST_AMPS, blocking, charging_state
 
 SETTLING = 4.0  # s a vehicle gets to answer the pilot before its silence is told
 
@@ -21,7 +21,7 @@ SETTLING = 4.0  # s a vehicle gets to answer the pilot before its silence is tol
 def entitled(station: Station, outlet: Outlet) -> bool:
     """Everything on the daemon's side of the lease says yes."""
     visit, live = outlet.visit, outlet.live
-    if visit is None or visit.auth is None or visit.barred or not live.known or live.faults:
+    if visit is None or visit.auth is None or visit.barred or not live.known or blocking(station, outlet):
         return False
     if not live.plug or visit.plug != live.plug:
         return False

@@ -127,7 +127,6 @@ class Live:
     offered: float = 0.0
     faults: frozenset[str] = frozenset()
     reading: MeterReading | None = None
-    meter_lost: bool = False
     settling_until: float | None = None  # after power was offered: the vehicle has not answered yet
     permit: tuple[int, float, int, bool] | None = None  # plug, amps, phases, available: as last commanded
     lock: bool | None = None  # as last wished
@@ -183,6 +182,7 @@ class Station:
     reset: ResetKind | None = None
     next_boot: BootCause | None = None  # why the next start will have happened
     stopped: bool = False
+    storage: bool = True  # what happens can be written down
 
     def outlet(self, rank: int) -> Outlet:
         return self.outlets[rank - 1]

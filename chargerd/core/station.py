@@ -37,6 +37,7 @@ from chargerd.core.events import (
     ResetAsked,
     SetAsked,
     Stop,
+    Storage,
     TokenSeen,
     TransactionAnswered,
     TriggerAsked,
@@ -84,8 +85,8 @@ def _take(draft: Draft, event: Event) -> None:
             draft.set_live(rank, cable=False, cable_amps=0.0)
         case VehicleIn(rank, plug):
             draft.set_live(rank, plug=plug, ready=False)
-        case VehicleOut(rank, _):
-            draft.set_live(rank, plug=0, ready=False)
+        case VehicleOut(rank, plug):
+            visit.left(draft, rank, plug)
         case VehicleReady(rank, _, ready):
             draft.set_live(rank, ready=ready)
         case Power(rank, on):
@@ -137,12 +138,10 @@ def _take(draft: Draft, event: Event) -> None:
             draft.set(cards=MappingProxyType({id.casefold(): group for id, group in cards}))
         case PowerRestored(rebooted):
             _restored(draft, rebooted)
-        case Stop(end):
+        case Storage(works):
+            draft.set(storage=works)
+        case Stop():
             draft.set(stopped=True)
-            if end:
-                for rank, found in list(draft.visits()):
-                    if found.tx is not None:
-                        transaction.stop(draft, rank, Reason.OTHER, Cause.RESET)
         case Wake():
             pass
 

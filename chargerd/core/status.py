@@ -38,21 +38,30 @@ class Joint(StrEnum):
     FAULTED = "Faulted"
 
 
+def blocking(station: Station, outlet: Outlet) -> frozenset[str]:
+    """Faults that forbid power here now; a meter that falls silent does not end what it has begun to measure."""
+    visit = outlet.visit
+    measured = visit is not None and visit.tx is not None and visit.tx.told
+    excused = {"PowerMeterFailure"} if measured or station.site.allow_unmetered else frozenset[str]()
+    return outlet.live.faults - excused
+
+
 def usable(station: Station, outlet: Outlet) -> bool:
-    """May a new visit be served here: operative, known to the guard, and without a fault."""
-    return station.operative and outlet.operative and outlet.live.known and not outlet.live.faults
+    """May a new visit be served here: operative, known to the guard, without a fault, and can it be written down."""
+    in_service = station.operative and outlet.operative and station.storage and not station.stopped
+    return in_service and outlet.live.known and not blocking(station, outlet)
 
 
 def joint(station: Station, rank: int) -> Joint:
     """The status of one outlet now (1.6 §4.9)."""
     outlet = station.outlet(rank)
-    visit, live = outlet.visit, outlet.live
-    if live.faults:
+    visit = outlet.visit
+    if blocking(station, outlet):
         return Joint.FAULTED
     if visit is not None and visit.tx is not None:
         # Between the end of power and the last register nothing new is said.
         return _JOINT[visit.tx.state if visit.tx.stopping else charging_state(outlet)]
-    if not (station.operative and outlet.operative):
+    if station.stopped or not (station.operative and outlet.operative):
         return Joint.UNAVAILABLE
     if visit is not None:
         return Joint.FINISHING if visit.finished and visit.auth is None else Joint.PREPARING

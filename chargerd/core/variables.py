@@ -34,7 +34,7 @@ _KEYS: Mapping[str, Entry] = MappingProxyType({e.key.casefold(): e for e in TABL
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a text is no value: a 2.x reason code (part 2 appendix 5) and plain words that do not repeat the text."""
+    """Why a text is no value: a 2.x reason code (part 2 appendices, chapter 5) and words without the text itself."""
 
     reason: str
     why: str
@@ -123,7 +123,10 @@ class Variables:
 
     def with_(self, name: str, text: str) -> Variables:
         """With this setting set. ValueError where `check` refuses, KeyError for what is not a setting."""
-        return Variables(self.initial, MappingProxyType({**self.overrides, name: _sure(name, text)}))
+        text = _sure(name, text)
+        if self.overrides.get(name) == text:
+            return self
+        return Variables(self.initial, MappingProxyType({**self.overrides, name: text}))
 
     def starting(self, values: Mapping[str, str]) -> Variables:
         """With these as initial values: the configuration file's layer. Errors as `with_`."""
@@ -232,7 +235,7 @@ def set16(variables: Variables, facts: Facts, key: str, text: str) -> tuple[Chan
 
 # ---------------------------------------------------------------- the face of OCPP 2.x
 
-ACTUAL = "Actual"  # controller components know no other attribute (2.0.1 part 1 §4)
+ACTUAL = "Actual"  # controller components know no other attribute (2.0.1 part 1 §4.3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,15 @@ def settle(draft: Draft, rank: int) -> None:
     timeouts(draft, rank)
 
 
+def left(draft: Draft, rank: int, plug: int) -> None:
+    """The vehicle of this number was seen leaving; said again, or of an earlier one, it changes nothing."""
+    if draft.outlet(rank).live.plug == plug:
+        draft.set_live(rank, plug=0, ready=False)
+    visit = draft.visit(rank)
+    if visit is not None and visit.plug == plug:
+        _vehicle_out(draft, rank, Reason.VEHICLE_OUT)
+
+
 def close(draft: Draft, rank: int) -> None:
     """All signs are gone."""
     visit = draft.visit(rank)

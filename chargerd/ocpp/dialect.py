@@ -103,6 +103,9 @@ class Dialect(Protocol):
     def statuses(self, station: Station) -> dict[str, Json]:
         """Latest-class slots as they should be known now: slot name → facts; compared with what was told last."""
 
+    def slot(self, station: Station, rank: int) -> str:
+        """The status slot of one outlet."""
+
     def render_status(self, slot: str, facts: Json, at: Moment, station: Station, stamp: Stamp) -> Outgoing: ...
 
     def request(self, command: SendBoot | SendHeartbeat | AskAuthorize, identity: Identity) -> Outgoing: ...

@@ -82,9 +82,7 @@ def test_an_authorised_transaction_keeps_its_cable() -> None:
 
 
 @pytest.mark.req("1.6 §5.14")
-@pytest.mark.parametrize(
-    ("kind", "reason"), [(ResetKind.SOFT, Reason.SOFT_RESET), (ResetKind.HARD, Reason.HARD_RESET)]
-)
+@pytest.mark.parametrize(("kind", "reason"), [(ResetKind.SOFT, Reason.SOFT_RESET), (ResetKind.HARD, Reason.HARD_RESET)])
 def test_reset_ends_transactions_first(kind: ResetKind, reason: Reason) -> None:
     desk = Desk()
     plug_in(desk)

@@ -53,7 +53,7 @@ def test_a_power_cut_ends_the_transaction_with_the_register_of_now() -> None:
     desk.charge(energy=800)
     new = reborn(desk, rebooted=True)
     new.truth(1, 77, True)
-    session = [r for r in new.records if isinstance(r, Session)][0]
+    session = next(r for r in new.records if isinstance(r, Session))
     assert (session.reason, session.end_wh) == (Reason.POWER_LOSS, 5800)
     assert new.permit() == 0
 

@@ -68,7 +68,7 @@ def test_card_first() -> None:
     desk.feed(Power(1, False))
     assert desk.told()[-1] == ("ended", "stop-authorized")
     assert desk.status() is Joint.FINISHING
-    session = [r for r in desk.records if isinstance(r, Session)][0]
+    session = next(r for r in desk.records if isinstance(r, Session))
     assert (session.begin_wh, session.end_wh, session.reason) == (5000, 7500, Reason.LOCAL)
     unplug(desk)
     assert desk.status() is Joint.AVAILABLE

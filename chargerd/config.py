@@ -1,0 +1,435 @@
+"""The configuration: one TOML file → frozen values, with every mistake named by file, line, key and remedy.
+
+`config_schema` says once what each key is; `load` checks a file against it and `reference` prints it as a file that
+can be pasted. Initial values of OCPP variables are checked by their registry.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_type_hints
+from urllib.parse import urlsplit
+
+from chargerd.config_schema import (
+    NO_BACKEND,
+    NO_METER,
+    AuthorizationConfig,
+    Config,
+    CsmsConfig,
+    GuardConfig,
+    LogConfig,
+    OutletConfig,
+    ReaderConfig,
+    Spec,
+    StationConfig,
+)
+from chargerd.core.variables import SETTINGS, Refusal, canonical, find16
+from chargerd.core.variables_table import MEASURANDS, TABLE, Access, Entry, Source
+from chargerd.errors import ConfigInvalid, Problem
+
+__all__ = ["DEFAULT_PATH", "NO_BACKEND", "NO_METER", "Config", "load", "parse", "reference"]
+
+DEFAULT_PATH = Path("/etc/chargerd/chargerd.toml")
+MOST_BYTES = 256 * 1024
+MOST_SOCKET = 107  # bytes of sun_path, see unix(7)
+
+_SECTIONS: Mapping[str, type] = MappingProxyType(
+    {
+        "station": StationConfig,
+        "csms": CsmsConfig,
+        "authorization": AuthorizationConfig,
+        "outlet": OutletConfig,
+        "guard": GuardConfig,
+        "reader": ReaderConfig,
+        "log": LogConfig,
+    }
+)
+_LISTS = {"outlet": (1, 16), "reader": (0, 16)}  # sections that are lists of tables: how many
+_NEEDED = ("station", "csms", "guard")
+_OCPP = ("ocpp16", "ocpp2")
+
+
+# ---------------------------------------------------------------- reading
+
+
+def load(path: Path | str) -> Config:
+    """The configuration in this file. Raises ConfigInvalid with everything that is wrong in it."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigInvalid(
+            Problem(str(path), 0, "", f"cannot be read ({error.strerror})", "check the path and its permissions")
+        ) from None
+    if len(raw) > MOST_BYTES:
+        raise ConfigInvalid(Problem(str(path), 0, "", f"more than {MOST_BYTES} bytes", "this is no configuration file"))
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigInvalid(Problem(str(path), line, "", "not UTF-8", "save the file as UTF-8")) from None
+    return parse(text, str(path))
+
+
+def parse(text: str, file: str = "chargerd.toml") -> Config:
+    """As `load`, of a text. A `password_file` that is named is read."""
+    try:
+        body = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, but also a number of thousands of digits
+        found = re.search(r"(.*) \(at line (\d+)", str(error))
+        what, line = (found[1], int(found[2])) if found else ("nested too deeply or a number too long", 0)
+        raise ConfigInvalid(Problem(file, line, "", f"not TOML: {what}", "quote texts, one key a line")) from None
+    return _Reader(file, text, body).config()
+
+
+class _Mistake(Exception):
+    """One value that cannot be taken."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy)
+        self.what, self.remedy = what, remedy
+
+
+def _value(hint: Any, spec: Spec, value: Any) -> Any:
+    """`value` as the annotation and the bounds demand, or _Mistake."""
+    if hint == tuple[str, ...]:
+        return _choices(spec, value)
+    kind = int if hint == int | None else hint
+    fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
+    if not fits or (isinstance(value, bool) and kind is not bool):
+        raise _Mistake(f"is {_SHAPES.get(type(value), 'no single value')}", f"give {_SHAPES[kind]}")
+    if spec.choices and str(value) not in spec.choices:
+        raise _Mistake(f"is {_shown(value)}", f"choose {_either(spec.choices)}")
+    if isinstance(value, str):
+        return _text(spec, value)
+    if spec.low is not None and spec.high is not None and not spec.low <= value <= spec.high:
+        raise _Mistake(f"is {_shown(value)}", f"choose {_bounds(spec)}")
+    return kind(value)
+
+
+def _text(spec: Spec, value: str) -> str:
+    if len(value) > spec.longest or not value.isprintable():
+        raise _Mistake(f"has {len(value)} characters", f"at most {spec.longest}, all printable")
+    if spec.pattern and not re.fullmatch(spec.pattern, value):
+        remedy = f"write it like {_toml(spec.example)}" if spec.example else "write an absolute path"
+        raise _Mistake(f"is {_shown(value)}", remedy)
+    return value
+
+
+def _choices(spec: Spec, value: Any) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not items or len(set(map(str, items))) != len(items):
+        raise _Mistake("is not a list without repetitions", f"write it like {_toml(spec.choices)}")
+    for item in items:
+        if item not in spec.choices:
+            raise _Mistake(f"has {_shown(item)}", f"choose of {_either(spec.choices)}")
+    return tuple(items)
+
+
+class _Reader:
+    """One file being read: `problems` grows, and at the end there is either a Config or all of them."""
+
+    def __init__(self, file: str, text: str, body: dict[str, Any]) -> None:
+        self._file = file
+        self._body = body
+        self._lines = _line_numbers(text)
+        self._problems: list[Problem] = []
+
+    def config(self) -> Config:
+        for name in self._body:
+            if name not in _SECTIONS and name not in _OCPP:
+                self._unknown(name, name, (*_SECTIONS, *_OCPP), "section")
+        made = {name: self._section(name, cls) for name, cls in _SECTIONS.items()}
+        initial = self._initial()
+        if not self._problems:
+            self._together(made)
+        if not self._problems:
+            made["csms"] = self._with_password(made["csms"])
+        if self._problems:
+            raise ConfigInvalid(*self._problems)
+        return Config(
+            station=made["station"],
+            csms=made["csms"],
+            authorization=made["authorization"],
+            outlets=made["outlet"],
+            guard=made["guard"],
+            readers=made["reader"],
+            log=made["log"],
+            initial=MappingProxyType(initial),
+        )
+
+    def _section(self, name: str, cls: type) -> Any:
+        """The section's value, a tuple of them for a list; None where it could not be made."""
+        if name not in _LISTS:
+            if name in _NEEDED and name not in self._body:
+                self._problem(name, "is missing", f"add a section [{name}]")
+                return None
+            return self._table(name, cls, self._body.get(name, {}))
+        tables = self._body.get(name, [])
+        least, most = _LISTS[name]
+        if not isinstance(tables, list) or not least <= len(tables) <= most:
+            self._problem(name, "is not the right number of tables", f"write [[{name}]] {least} to {most} times")
+            return None
+        return tuple(self._table(f"{name}[{n}]", cls, table) for n, table in enumerate(tables, 1))
+
+    def _table(self, path: str, cls: type, table: Any) -> Any:
+        if not isinstance(table, dict):
+            self._problem(path, "is not a table", f"write [{path.partition('[')[0]}] on a line of its own")
+            return None
+        known = {key.name: key for key in fields(cls)}
+        for name in table:
+            if name not in known:
+                self._unknown(f"{path}.{name}", name, tuple(known), "key")
+        hints = get_type_hints(cls)
+        values = {}
+        for name, key in known.items():
+            spec: Spec = key.metadata["spec"]
+            if name in table:
+                try:
+                    values[name] = _value(hints[name], spec, table[name])
+                except _Mistake as mistake:
+                    self._problem(f"{path}.{name}", mistake.what, mistake.remedy)
+            elif key.default is MISSING:
+                self._problem(f"{path}.{name}", "is missing", f"add {name} = {_toml(spec.example)}")
+        return None if self._problems else cls(**values)
+
+    # ---- what only shows when the parts are seen together
+
+    def _together(self, made: Mapping[str, Any]) -> None:
+        self._backend(made["csms"])
+        outlets: tuple[OutletConfig, ...] = made["outlet"]
+        places = [(outlet.evse, outlet.connector) for outlet in outlets]
+        for n, (place, outlet) in enumerate(zip(places, outlets, strict=True), 1):
+            if place in places[: n - 1]:
+                self._problem(f"outlet[{n}].connector", "stands twice", "number the connectors of an EVSE from 1")
+            if outlet.plug == "type1" and not outlet.tethered:
+                self._problem(f"outlet[{n}].plug", "is a type 1 socket, which does not exist", "set tethered = true")
+        evses = {evse for evse, _ in places}
+        if evses != set(range(1, len(evses) + 1)):
+            self._problem("outlet", f"EVSE numbers are {sorted(evses)}", "number EVSEs from 1 without gaps")
+        for evse in sorted(evses):
+            here = {connector for at, connector in places if at == evse}
+            if here != set(range(1, len(here) + 1)):
+                self._problem("outlet", f"EVSE {evse} has connectors {sorted(here)}", "number them from 1 without gaps")
+        guard: GuardConfig = made["guard"]
+        for name, socket in (("socket", guard.socket), ("watch_socket", guard.watch_socket)):
+            length = len(bytes(Path(made["station"].run_dir, socket)))
+            if length > MOST_SOCKET:
+                self._problem(f"guard.{name}", f"is {length} bytes with run_dir", f"at most {MOST_SOCKET} for a socket")
+        for n, reader in enumerate(made["reader"], 1):
+            if reader.evse is not None and reader.evse not in evses:
+                self._problem(f"reader[{n}].evse", f"there is no EVSE {reader.evse}", f"choose of {sorted(evses)}")
+
+    def _backend(self, csms: CsmsConfig) -> None:
+        if csms.password and csms.password_file:
+            self._problem("csms.password", "is given beside password_file", "keep one of the two")
+        if csms.url == NO_BACKEND:
+            return
+        try:
+            parts = urlsplit(csms.url)
+            usable = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            self._problem("csms.url", "is no ws:// or wss:// address", 'write "ws://host:port/path", or "none"')
+        elif parts.username is not None or parts.query or parts.fragment or " " in csms.url:
+            self._problem("csms.url", "has more than host, port and path", "put the password into csms.password")
+
+    def _with_password(self, csms: CsmsConfig) -> CsmsConfig:
+        if not csms.password_file:
+            return csms
+        try:
+            with Path(csms.password_file).open(encoding="utf-8") as file:
+                password = file.readline(1024).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            self._problem(
+                "csms.password_file", f"cannot be read ({type(error).__name__})", "check path and permissions"
+            )
+            return csms
+        if not 0 < len(password) <= 64 or not password.isprintable():
+            self._problem("csms.password_file", "holds no usable password", "one line of 1 to 64 printable characters")
+        return replace(csms, password=password)
+
+    # ---- initial values of OCPP variables
+
+    def _initial(self) -> dict[str, str]:
+        """Both sections by internal name; a variable that stands in both must say the same."""
+        places = {entry.place.casefold(): entry for entry in TABLE if entry.place}
+        keys = tuple(entry.key for entry in SETTINGS.values() if entry.key)
+        known = tuple(entry.place for entry in SETTINGS.values() if entry.place)
+        initial: dict[str, str] = {}
+        for key, value in self._given("ocpp16"):
+            self._take(initial, f"ocpp16.{key}", key, find16(key), value, keys)
+        for key, value in self._given("ocpp2"):
+            self._take(initial, f"ocpp2.{key}", key, places.get(key.casefold()), value, known)
+        return initial
+
+    def _given(self, section: str) -> Iterator[tuple[str, Any]]:
+        """The keys of a section; `Component.Variable` without quotes, which TOML takes for a table, is joined again."""
+        table = self._body.get(section, {})
+        if not isinstance(table, dict):
+            self._problem(section, "is not a table", f"write [{section}] on a line of its own")
+            return
+        for key, value in table.items():
+            if isinstance(value, dict):
+                yield from ((f"{key}.{name}", inner) for name, inner in value.items())
+            else:
+                yield key, value
+
+    def _take(
+        self, initial: dict[str, str], path: str, key: str, entry: Entry | None, value: Any, known: tuple[str, ...]
+    ) -> None:
+        text = _ocpp_text(value)
+        if entry is None:
+            self._unknown(path, key, known, "variable")
+        elif entry.source is not Source.SETTING:
+            self._problem(path, "says what this station is, it cannot be set", "remove the line")
+        elif entry.access is Access.WRITE_ONLY:
+            self._problem(path, "is a secret", "write it as csms.password or into csms.password_file")
+        elif text is None:
+            self._problem(path, "has no OCPP value", "give a text, a number, true, false or a list of texts")
+        elif isinstance(found := canonical(entry, text), Refusal):
+            self._problem(path, f"is {_shown(text)}", f"give {found.why}")
+        elif initial.setdefault(entry.name, found) != found:
+            self._problem(path, "has another value under its other name", "keep one of the two")
+
+    # ---- problems
+
+    def _unknown(self, path: str, name: str, known: tuple[str, ...], what: str) -> None:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        remedy = (
+            f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}" if len(known) < 20 else "remove it"
+        )
+        self._problem(path, f"unknown {what}", remedy)
+
+    def _problem(self, path: str, what: str, remedy: str) -> None:
+        self._problems.append(Problem(self._file, self._line(path), path, what, remedy))
+
+    def _line(self, path: str) -> int:
+        while path not in self._lines and "." in path:
+            path = path.rpartition(".")[0]
+        return self._lines.get(path) or self._lines.get(path.partition("[")[0], 0)
+
+
+_SHAPES: Mapping[type, str] = MappingProxyType(
+    {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
+)
+
+
+def _ocpp_text(value: Any) -> str | None:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | str():
+            return str(value)
+        case list() if all(isinstance(item, str) for item in value):
+            return ",".join(value)
+    return None
+
+
+_HEADER = re.compile(r"\s*(\[{1,2})\s*([^\[\]]+?)\s*\]{1,2}\s*(#.*)?$")
+_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_ASSIGNED = re.compile(rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=")
+
+
+def _line_numbers(text: str) -> dict[str, int]:
+    """Path → line of its first mention: `csms.url`, `outlet[2].amps`. tomllib keeps none."""
+    lines: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    section, inside = "", False
+    for number, line in enumerate(text.splitlines(), 1):
+        opened = (line.count('"""') + line.count("'''")) % 2 == 1
+        if not inside and (header := _HEADER.match(line)):
+            section = _plain(header[2])
+            if header[1] == "[[":
+                counts[section] = counts.get(section, 0) + 1
+                lines.setdefault(section, number)
+                section = f"{section}[{counts[section]}]"
+            lines.setdefault(section, number)
+        elif not inside and (assigned := _ASSIGNED.match(line)):
+            lines.setdefault(f"{section}.{_plain(assigned[1])}".removeprefix("."), number)
+        inside ^= opened
+    return lines
+
+
+def _plain(key: str) -> str:
+    return re.sub(r"\s*\.\s*", ".", re.sub(r"[\"']", "", key))
+
+
+# ---------------------------------------------------------------- the reference
+
+
+def reference() -> str:
+    """The annotated reference: a file that loads as it stands; lines that begin with `#key` show defaults."""
+    parts = [
+        "# Configuration of chargerd. Unknown keys are errors. Check it with: chargerd config --check <this file>\n"
+        "# A line that begins with # and a key shows the default."
+    ]
+    for name, cls in _SECTIONS.items():
+        header = f"[[{name}]]" if name in _LISTS else f"[{name}]"
+        parts.append("\n".join([f"# {cls.__doc__}", header, *(_described(key) for key in fields(cls))]))
+    parts.append(_variables("ocpp16", "OCPP 1.6: initial value of a configuration key.", "key"))
+    parts.append(_variables("ocpp2", "OCPP 2.x: initial value of a variable.", "place"))
+    return "\n\n".join(parts) + "\n"
+
+
+def _described(key: Field[Any]) -> str:
+    spec: Spec = key.metadata["spec"]
+    notes = []
+    if spec.choices:
+        notes.append(_either(spec.choices))
+    if spec.low is not None:
+        notes.append(_bounds(spec))
+    about = f"# {spec.about}" + (f" ({'; '.join(notes)})" if notes else "")
+    if spec.example is not None:
+        return f"{about}\n{key.name} = {_toml(spec.example)}"
+    return f"{about}\n#{key.name} = {_toml(1 if key.default is None else key.default)}"
+
+
+def _variables(section: str, about: str, face: str) -> str:
+    lines = [f"# {about} What the backend sets later wins.", f"# Measurands: {', '.join(MEASURANDS)}", f"[{section}]"]
+    for entry in SETTINGS.values():
+        name: str = getattr(entry, face)
+        if name and entry.access is not Access.WRITE_ONLY:
+            quoted = name if section == "ocpp16" else f'"{name}"'
+            bounds = f"{entry.low} to {entry.high} {entry.unit}".rstrip() if entry.low is not None else ""
+            note = bounds or ("measurands" if entry.choices is MEASURANDS else ", ".join(entry.choices))
+            lines.append(f"#{quoted} = {_ocpp_toml(entry)}" + (f"  # {note}" if note else ""))
+    return "\n".join(lines)
+
+
+def _ocpp_toml(entry: Entry) -> str:
+    return entry.default if entry.default in ("true", "false") or entry.low is not None else _toml(entry.default)
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        case tuple() | list():
+            return "[" + ", ".join(map(_toml, value)) + "]"
+    return str(value)
+
+
+def _either(choices: tuple[str, ...]) -> str:
+    return ", ".join(choices[:-1]) + " or " + choices[-1]
+
+
+def _shown(value: Any) -> str:
+    """A value of the file in a message: short, on one line."""
+    text = _toml(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _bounds(spec: Spec) -> str:
+    return f"{spec.low:g} to {spec.high:g} {spec.unit}".rstrip()

@@ -1,0 +1,206 @@
+"""What the configuration file may say: the sections as frozen values, each key with its meaning and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from chargerd.core.variables import Variables
+
+NO_BACKEND = "none"
+NO_METER = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a key means and may hold; bounds are those of a number, or of the length of a list of tables."""
+
+    about: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    longest: int = 255
+    example: Any = None
+
+
+def _key(default: Any, about: str, **more: Any) -> Any:
+    """A key of a section; `default` MISSING: it must be given. Secrets never show in a repr."""
+    secret = more.pop("secret", False)
+    return field(default=default, repr=not secret, metadata={"spec": Spec(about, **more)})
+
+
+_MONIKER = r"[a-z]+:.+"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationConfig:
+    """The station as a whole."""
+
+    id: str = _key(
+        MISSING,
+        "Identity at the backend: last part of the URL and user name of the Basic authentication.",
+        pattern=r"[A-Za-z0-9*_=+|@.\-]+",
+        longest=48,
+        example="CS-0001",
+    )
+    max_amps: float = _key(
+        MISSING,
+        "Fuse of the whole station, per phase; all outlets together never get more.",
+        unit="A",
+        low=6,
+        high=1000,
+        example=32,
+    )
+    vendor: str = _key("chargerd", "Told to the backend at boot.", longest=20)
+    model: str = _key("open controller", "Told to the backend at boot.", longest=20)
+    serial: str = _key("", "Told to the backend at boot.", longest=25)
+    firmware: str = _key("", "Told to the backend at boot; empty: the version of chargerd.", longest=50)
+    state_dir: str = _key("/var/lib/chargerd", "What must survive a restart. Absolute path.", pattern=r"/.*")
+    run_dir: str = _key("/run/chargerd", "Sockets. Absolute path.", pattern=r"/.*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsmsConfig:
+    """The backend (CSMS)."""
+
+    url: str = _key(
+        MISSING,
+        "ws:// or wss:// without the station's id, which is appended; none: there is no backend.",
+        longest=512,
+        example="ws://127.0.0.1:9000/ocpp",
+    )
+    version: tuple[str, ...] = _key(("1.6",), "OCPP versions in order of preference.", choices=("1.6", "2.0.1"))
+    password: str = _key("", "Password of the Basic authentication; empty: none is sent.", longest=64, secret=True)
+    password_file: str = _key("", "File with that password, instead of writing it here.", pattern=r"(/.*)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationConfig:
+    """Who may charge when there is no backend (csms.url = none)."""
+
+    mode: str = _key("cards", "free: everybody; cards: the cards added with chargerctl.", choices=("free", "cards"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutletConfig:
+    """One outlet: one pilot, one contactor. Its rank, the 1.6 connectorId, is its position in this file."""
+
+    evse: int = _key(MISSING, "Number of its EVSE; outlets of one EVSE exclude each other.", low=1, high=16, example=1)
+    connector: int = _key(1, "Number of the connector at its EVSE.", low=1, high=16)
+    amps: float = _key(MISSING, "What contactor and wiring carry, per phase.", unit="A", low=6, high=80, example=32)
+    phases: int = _key(3, "Phases connected.", choices=("1", "3"))
+    tethered: bool = _key(False, "A fixed cable: no proximity contact, no lock.")
+    plug: str = _key("type2", "Kind of plug (IEC 62196-2); type1 only with a fixed cable.", choices=("type1", "type2"))
+    ventilation: bool = _key(False, "Vehicles that need ventilation (state D) may charge here.")
+    residual: bool = _key(True, "A residual-current monitor with self-test is fitted.")
+    wake_up: str = _key("f", "Wake a sleeping vehicle with one pulse of state F, or never.", choices=("f", "off"))
+    meter: str = _key(
+        NO_METER,
+        "Moniker of its energy meter; none: it has none.",
+        pattern=rf"none|{_MONIKER}",
+        example="sim:/run/chargerd/world.sock?outlet=1",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardConfig:
+    """The guard process and its board."""
+
+    board: str = _key(MISSING, "Moniker of the board.", pattern=_MONIKER, example="sim:/run/chargerd/world.sock")
+    socket: str = _key("guard.sock", "Socket for the daemon; a relative path is in run_dir.")
+    watch_socket: str = _key("guard-ro.sock", "Read-only socket; a relative path is in run_dir.")
+    latch_file: str = _key("latch", "Faults that wait for a technician; a relative path is in state_dir.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderConfig:
+    """One card reader."""
+
+    device: str = _key(
+        MISSING, "Moniker of the reader.", pattern=_MONIKER, example="sim:/run/chargerd/world.sock?reader=station"
+    )
+    evse: int | None = _key(None, "The EVSE it stands at; not given: it serves the whole station.", low=1, high=16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """The log on standard error, which systemd keeps."""
+
+    level: str = _key("info", "Least severity that is written.", choices=("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole file. `initial` holds the given OCPP variables by internal name."""
+
+    station: StationConfig
+    csms: CsmsConfig
+    authorization: AuthorizationConfig = AuthorizationConfig()
+    outlets: tuple[OutletConfig, ...]
+    guard: GuardConfig
+    readers: tuple[ReaderConfig, ...] = ()
+    log: LogConfig = LogConfig()
+    initial: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+    @property
+    def backend(self) -> bool:
+        return self.csms.url != NO_BACKEND
+
+    @property
+    def guard_socket(self) -> Path:
+        return Path(self.station.run_dir, self.guard.socket)
+
+    @property
+    def guard_watch_socket(self) -> Path:
+        return Path(self.station.run_dir, self.guard.watch_socket)
+
+    @property
+    def latch_file(self) -> Path:
+        return Path(self.station.state_dir, self.guard.latch_file)
+
+    @property
+    def control_socket(self) -> Path:
+        return Path(self.station.run_dir, "control.sock")
+
+    def variables(self) -> Variables:
+        """The registry with this file's initial values; what was set later is added by `Variables.restored`."""
+        rotation = ",".join(
+            f"{rank}.{'Unknown' if outlet.phases == 3 else 'NotApplicable'}"
+            for rank, outlet in enumerate(self.outlets, 1)
+        )
+        return Variables().starting({"phase_rotation": rotation} | dict(self.initial))
+
+    def facts(self) -> dict[str, str]:
+        """The facts (see `core.variables`) that do not change while the program runs."""
+        names = [f"{outlet.evse}.{outlet.connector}" for outlet in self.outlets]
+        facts = {
+            "outlets": ",".join(names),
+            "connectors": str(len(names)),
+            "tethered": ",".join(name for name, outlet in zip(names, self.outlets, strict=True) if outlet.tethered),
+            "station_id": self.station.id,
+            "station_vendor": self.station.vendor,
+            "station_model": self.station.model,
+            "station_serial": self.station.serial,
+            "station_phases": str(max(outlet.phases for outlet in self.outlets)),
+            "security_profile": self.security_profile,
+        }
+        for name, outlet in zip(names, self.outlets, strict=True):
+            facts[f"connector_type.{name}"] = ("c" if outlet.tethered else "s") + outlet.plug.capitalize()
+            facts[f"connector_phases.{name}"] = str(outlet.phases)
+        for evse in {outlet.evse for outlet in self.outlets}:
+            here = [outlet for outlet in self.outlets if outlet.evse == evse]
+            facts[f"evse_phases.{evse}"] = str(max(outlet.phases for outlet in here))
+            facts[f"evse_power_max.{evse}"] = str(max(round(outlet.amps * outlet.phases * 230) for outlet in here))
+        return facts
+
+    @property
+    def security_profile(self) -> str:
+        """0: nothing, 1: password, 2: password and TLS (2.0.1 A00, part 2 §1.3)."""
+        if not self.csms.password:
+            return "0"
+        return "2" if self.csms.url.startswith("wss:") else "1"

@@ -1,0 +1,327 @@
+"""The charger: where a step of the pure station becomes deeds.
+
+One event after the other: step, write down what became true, and do what is wanted. Stops and reductions, locks, lamps,
+questions and readings act at once. What rises or promises - a higher permit, an answer, a queued message - waits until
+its step is on the disk, in order; while the disk fails it waits for the disk (DESIGN: persist, then act).
+
+An event that the station cannot digest changes nothing: it is set aside and named as a fault; five of them in a minute
+end the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from chargerd.core import durable, station
+from chargerd.core.commands import (
+    Answer,
+    AskAuthorize,
+    Command,
+    ReadMeter,
+    Restart,
+    SendBoot,
+    SendHeartbeat,
+    SendStatus,
+    SetPermit,
+    Show,
+    WishLock,
+)
+from chargerd.core.events import AuthorizeAnswered, Event, PowerRestored, Storage, Wake
+from chargerd.core.records import Record, Session
+from chargerd.core.state import Station, TxWindow
+from chargerd.daemon.clock import Clock
+from chargerd.daemon.conversation import Conversation
+from chargerd.daemon.store import Batch, Store
+from chargerd.daemon.store import Session as StoredSession
+from chargerd.ocpp.dialect import Fold
+from chargerd.ocpp.outbox import Changes
+
+log = logging.getLogger(__name__)
+
+POISON_MOST, POISON_WITHIN = 5, 60.0
+STORAGE_LOOK = 1.0  # s between looks whether the disk works again
+EXIT_POISON = 70
+Position = tuple[int, int]
+
+
+class GuardPort(Protocol):
+    """The lease, as the charger uses it (`guard_link.GuardLink`)."""
+
+    def permit(self, command: SetPermit) -> None: ...
+    def lock(self, command: WishLock) -> None: ...
+    def show(self, command: Show) -> None: ...
+
+
+class MeterPort(Protocol):
+    def ask(self, rank: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One step, for those who watch."""
+
+    event: Event
+    records: tuple[Record, ...]
+    state: Station
+
+
+class Charger:
+    """Feed it events. `guard`, `meters` and `conversation` are set before `begin`; `leave(code)` ends the process."""
+
+    guard: GuardPort
+    meters: MeterPort
+    conversation: Conversation | None = None
+
+    def __init__(
+        self,
+        state: Station,
+        store: Store,
+        clock: Clock,
+        mint: Callable[[], str],
+        facts: Callable[[Station], Mapping[str, str]],
+        leave: Callable[[int], None],
+        next_row: int = 1,
+    ) -> None:
+        self.state = state
+        self._store, self._clock, self._mint, self._facts, self._leave = store, clock, mint, facts, leave
+        self._events: deque[tuple[Event, Position | None]] = deque()
+        self._stepping = False
+        self._uncommitted = 0
+        self._held: deque[Callable[[], None]] = deque()  # deeds whose step is in memory only: the disk fails
+        self._asks = 0
+        self._local: dict[int, asyncio.Future[Answer]] = {}
+        self._row = next_row
+        self._wake: asyncio.TimerHandle | None = None
+        self._poison: deque[float] = deque(maxlen=POISON_MOST)
+        self._poisoned = 0
+        self.on_variables: Callable[[], None] = lambda: None
+        self.watchers: set[Callable[[Happened], None]] = set()
+        self.progress = 0.0
+        """Monotonic time of the last finished step: what the watchdog looks at."""
+
+    def begin(self, rebooted: bool) -> None:
+        """The first event after loading."""
+        self.feed(PowerRestored(rebooted))
+
+    # ---- in
+
+    def feed(self, event: Event, position: Position | None = None) -> None:
+        """Take an event; `position` of the guard's events is written down with what it causes."""
+        self._events.append((event, position))
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._events:
+                self._step(*self._events.popleft())
+        finally:
+            self._stepping = False
+        self._sleep()
+        if self.conversation is not None:
+            self.conversation.pump()
+
+    async def ask(self, event: Callable[[int], Event]) -> Answer:
+        """Put a question of our own to the station (`event` is given the handle) and wait for its answer."""
+        number = self.next_ask()
+        future = self._local[number] = asyncio.get_running_loop().create_future()
+        self.feed(event(number))
+        try:
+            return await asyncio.wait_for(future, 30.0)
+        finally:
+            self._local.pop(number, None)
+
+    # ---- what the conversation needs
+
+    @property
+    def uncommitted(self) -> bool:
+        return self._uncommitted > 0
+
+    def facts(self) -> Mapping[str, str]:
+        return self._facts(self.state)
+
+    def next_ask(self) -> int:
+        self._asks += 1
+        return self._asks
+
+    def next_row(self) -> int:
+        self._row += 1
+        return self._row
+
+    def save(self, changes: Changes, fold: Fold | None, then: Callable[[], None] | None = None) -> None:
+        if not changes and fold is None:
+            if then is not None:
+                then()
+            return
+        self._commit(Batch(state={} if fold is None else {"fold": dict(fold)}, outbox=changes), then)
+
+    def use_window(self, window: TxWindow | None) -> None:
+        """Another version was negotiated: its transactions begin and end elsewhere."""
+        self.state = replace(self.state, site=replace(self.state.site, window=window))
+
+    # ---- one step
+
+    def _step(self, event: Event, position: Position | None) -> None:
+        now = self._clock.now()
+        old = self.state
+        try:
+            done = station.step(old, event, now, self._mint)
+            rows = durable.changed(old, done.state)
+        except Exception:
+            self._set_aside(event)
+            return
+        self.state = done.state
+        fold_before = self.conversation.fold if self.conversation is not None else None
+        changes = Changes()
+        if self.conversation is not None:
+            changes = self.conversation.project(done.state, done.records)
+            if self.conversation.fold is not fold_before:
+                rows["fold"] = dict(self.conversation.fold)
+        sessions = [self._session(r) for r in done.records if isinstance(r, Session)]
+        if position is not None and (rows or changes or sessions):
+            rows["guard"] = list(position)
+        later = self._act_now(old, done.commands, bool(rows or changes or sessions))
+        if rows or changes or sessions:
+            self._commit(Batch(rows, changes, sessions), (lambda: self._act(later)) if later else None)
+        if done.state.variables is not old.variables:
+            self.on_variables()
+        self.progress = now.mono
+        for watch in list(self.watchers):
+            watch(Happened(event, done.records, done.state))
+
+    def _act_now(self, old: Station, commands: tuple[Command, ...], writes: bool) -> list[Command]:
+        """Do what may not wait; return what must."""
+        later: list[Command] = []
+        for command in commands:
+            rises = isinstance(command, SetPermit) and command.amps > _amps(old, command)
+            if writes and (rises or isinstance(command, Answer | Restart | SendStatus)):
+                if isinstance(command, SetPermit):
+                    self.guard.permit(replace(command, amps=min(command.amps, _amps(old, command))))
+                later.append(command)
+            else:
+                self._act([command])
+        return later
+
+    def _act(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case SetPermit():
+                    self._permit(command)
+                case WishLock():
+                    self.guard.lock(command)
+                case Show():
+                    self.guard.show(command)
+                case ReadMeter(rank):
+                    self.meters.ask(rank)
+                case Answer():
+                    self._answer(command)
+                case SendBoot() | SendHeartbeat() | AskAuthorize() | SendStatus():
+                    if self.conversation is not None:
+                        self.conversation.say(command)
+                    elif isinstance(command, AskAuthorize):
+                        self.feed(AuthorizeAnswered(command.ask, None))
+                case Restart(kind):
+                    log.info("restart: %s", kind.value)
+                    self._leave(65 if kind.value == "hard" else 64)
+
+    def _permit(self, command: SetPermit) -> None:
+        """A rise that waited for the disk is void when the station has thought again meanwhile."""
+        latest = self.state.outlet(command.outlet).live.permit
+        if latest is None or (command.plug, command.amps, command.phases, command.available) == latest:
+            self.guard.permit(command)
+
+    def _answer(self, command: Answer) -> None:
+        future = self._local.pop(command.ask, None)
+        if future is not None:
+            if not future.done():
+                future.set_result(command)
+        elif self.conversation is not None:
+            self.conversation.answer(command)
+
+    # ---- the disk
+
+    def _commit(self, batch: Batch, then: Callable[[], None] | None) -> None:
+        self._uncommitted += 1
+        future = self._store.submit(batch)
+        future.add_done_callback(lambda done: self._committed(done, then))
+
+    def _committed(self, done: asyncio.Future[None], then: Callable[[], None] | None) -> None:
+        if done.cancelled():
+            return
+        failed = done.exception() is not None or bool(self._held)
+        if then is not None:
+            if failed:
+                self._held.append(then)
+            else:
+                then()
+        if done.exception() is not None and self.state.storage:
+            log.error("storage: %s", done.exception())
+            self.feed(Storage(False))
+            asyncio.get_running_loop().call_later(STORAGE_LOOK, self._look_at_disk)
+        self._uncommitted -= 1
+        if self.conversation is not None and not self._uncommitted:
+            self.conversation.pump()
+
+    def _look_at_disk(self) -> None:
+        if self._store.failed is not None:
+            asyncio.get_running_loop().call_later(STORAGE_LOOK, self._look_at_disk)
+            return
+        log.info("storage works again")
+        self.feed(Storage(True))
+        while self._held:
+            self._held.popleft()()
+
+    def _session(self, record: Session) -> StoredSession:
+        started, ended = record.started, record.ended
+        return StoredSession(
+            uid=record.tx,
+            outlet=record.outlet,
+            token=record.token,
+            started=started.wall,
+            ended=ended.wall,
+            trusted=started.trusted and ended.trusted,
+            start_wh=record.begin_wh,
+            end_wh=record.end_wh,
+            reason=record.reason.value,
+        )
+
+    # ---- time and poison
+
+    def _sleep(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        now = self._clock.now()
+        at = station.wake_at(self.state, now)
+        if at is not None:
+            loop = asyncio.get_running_loop()
+            self._wake = loop.call_later(max(0.0, at - now.mono), self.feed, Wake())
+
+    def _set_aside(self, event: Event) -> None:
+        log.exception("an event could not be digested and is set aside: %r", event)
+        self._poisoned += 1
+        note: dict[str, Any] = {"event": repr(event)[:2000], "at": time.time()}
+        self._store.submit(Batch(state={f"poison/{self._poisoned % 16}": note}))
+        now = self._clock.now().mono
+        self._poison.append(now)
+        if len(self._poison) == POISON_MOST and now - self._poison[0] <= POISON_WITHIN:
+            log.critical("%d such events within %d s: the process ends", POISON_MOST, POISON_WITHIN)
+            self._leave(EXIT_POISON)
+
+    def stop(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        if self.conversation is not None:
+            self.conversation.stop()
+
+
+def _amps(state: Station, command: SetPermit) -> float:
+    """What the outlet had for this plug before."""
+    before = state.outlet(command.outlet).live.permit
+    return before[1] if before is not None and before[0] == command.plug else 0.0

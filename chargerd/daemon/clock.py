@@ -1,0 +1,85 @@
+"""The two clocks: monotonic for durations, the wall clock only for stamps, and each stamp knows whether to trust it.
+
+The operating system's clock is never set from here. Where it is not synchronised (no NTP, no battery-backed clock) an
+offset is learned from the CSMS; what was stamped before that is put right when it is first told.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from chargerd.core.moment import Moment
+
+_TIME_ERROR = 5  # adjtimex: the clock is not synchronised
+_TIMEX_BYTES = 256
+_SANE = (datetime(2024, 1, 1, tzinfo=UTC).timestamp(), datetime(2200, 1, 1, tzinfo=UTC).timestamp())
+
+
+def synchronised() -> bool:
+    """Does the kernel call its clock synchronised (adjtimex, as NTP daemons tell it)?"""
+    return ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)) not in (-1, _TIME_ERROR)
+
+
+class Clock:
+    """`mono` and `wall` in seconds; `trusted()` says whether the wall clock is right by itself."""
+
+    def __init__(self, mono: Callable[[], float], wall: Callable[[], float], trusted: Callable[[], bool]) -> None:
+        self._mono, self._wall, self._trusted = mono, wall, trusted
+        self._offset: float | None = None
+        self._boot = 0
+        self._anchors: Sequence[Moment] = ()
+
+    def begin(self, boot: int, anchors: Sequence[Moment]) -> None:
+        """This is boot `boot`; `anchors` are one moment each of the boots before it, oldest first."""
+        self._boot, self._anchors = boot, tuple(a for a in anchors if a.boot != boot)
+
+    def now(self) -> Moment:
+        wall = self._wall()
+        if self._trusted():
+            return Moment(self._mono(), wall, True, self._boot)
+        return Moment(self._mono(), wall + (self._offset or 0.0), self._offset is not None, self._boot)
+
+    @property
+    def offset(self) -> float:
+        """What the CSMS taught us to add, in seconds."""
+        return self._offset or 0.0
+
+    def learn(self, text: str) -> bool:
+        """Take the CSMS's time (RFC 3339) where our own is not to be trusted; False: it is no time."""
+        told = parse(text)
+        if told is None:
+            return False
+        if not self._trusted():
+            self._offset = told - self._wall()
+        return True
+
+    def stamp(self, at: Moment) -> str:
+        """RFC 3339 of a moment, as well as it is known now: exact within a boot whose clock was learned later."""
+        if at.trusted:
+            return text_of(at.wall)
+        now = self.now()
+        if at.boot == now.boot:
+            return text_of(now.wall - (now.mono - at.mono) if now.trusted else at.wall)
+        # A boot that ended without knowing the time: after the last trusted one before it, in order.
+        last = max((a.wall for a in self._anchors if a.trusted and a.boot < at.boot), default=at.wall)
+        return text_of(max(at.wall, last))
+
+
+def text_of(wall: float) -> str:
+    """`2026-11-22T18:30:00.000Z`."""
+    sane = min(max(wall, 0.0), _SANE[1])
+    return datetime.fromtimestamp(sane, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse(text: str) -> float | None:
+    """Unix seconds of an RFC 3339 text of our century, or None."""
+    try:
+        at = datetime.fromisoformat(text.strip().upper().replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    seconds = at.timestamp()
+    return seconds if _SANE[0] <= seconds <= _SANE[1] else None

@@ -1,0 +1,421 @@
+"""The conversation with the backend: one dialect, one RPC engine, one outbox, one link, and what ties them.
+
+Frames come in through `frame` and become events for the station or answers from its state; what the station wants to
+say goes through the outbox, in its classes, one CALL at a time. A queued row leaves only when it is on the disk, and
+its payload is on the disk before its first frame leaves. Nothing here decides anything about charging.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from chargerd.core.commands import Answer, AskAuthorize, SendBoot, SendHeartbeat, SendStatus
+from chargerd.core.events import (
+    AuthorizeAnswered,
+    BootAnswered,
+    BootStatus,
+    Event,
+    LinkDown,
+    LinkUp,
+)
+from chargerd.core.records import Record
+from chargerd.core.state import Station
+from chargerd.core.token import Standing, Verdict
+from chargerd.daemon.clock import Clock
+from chargerd.ocpp.dialect import Ask, Dialect, Draft, Fold, Identity, Json, Learned, Outgoing, Refuse, Reply
+from chargerd.ocpp.outbox import Changes, Latest, Outbox, Row, Volatile
+from chargerd.ocpp.rpc import Call, Error, Result, Rpc, Unsendable
+
+log = logging.getLogger(__name__)
+
+ASKS_MOST = 64
+Question = SendBoot | SendHeartbeat | AskAuthorize
+
+
+class Wire(Protocol):
+    """What carries frames: `csms.Link`, or a memory in simulations."""
+
+    def send(self, frame: str) -> bool: ...
+
+
+class Host(Protocol):
+    """What the conversation needs of the charger around it."""
+
+    @property
+    def state(self) -> Station: ...
+    def feed(self, event: Event) -> None: ...
+    def save(self, changes: Changes, fold: Fold | None, then: Callable[[], None] | None = None) -> None:
+        """Commit queue and fold together; `then` runs once they are on the disk (not while the disk fails)."""
+
+    @property
+    def uncommitted(self) -> bool:
+        """Does anything wait for the disk?"""
+
+    def facts(self) -> Mapping[str, str]: ...
+    def next_ask(self) -> int: ...
+    def next_row(self) -> int: ...
+
+
+class Conversation:
+    """One subprotocol's worth of talking; replaced as a whole when another version is negotiated."""
+
+    def __init__(
+        self,
+        host: Host,
+        dialect: Dialect,
+        rpc: Rpc,
+        outbox: Outbox,
+        wire: Wire,
+        clock: Clock,
+        identity: Identity,
+        fold: Fold,
+    ) -> None:
+        self._host, self.dialect, self._rpc, self.outbox = host, dialect, rpc, outbox
+        self._wire, self._clock, self._identity = wire, clock, identity
+        self.fold = fold
+        self._boot: SendBoot | None = None
+        self._words: dict[int, Question | Outgoing] = {}  # volatile number -> what it is
+        self._asks: dict[int, tuple[str, str, Json, Json]] = {}  # ask -> call id, action, request, context
+        self._step = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._open = False
+        self._closed_at: float | None = None
+        self._quiet = asyncio.Event()  # set whenever something may have been said to the end
+
+    async def said_all(self) -> None:
+        """Wait until nothing is left that could be said on this link."""
+        while self._open and (self._rpc.busy or self._host.uncommitted or self.outbox.pending):
+            if self._host.state.boot.status is not BootStatus.ACCEPTED and not self._rpc.busy:
+                return
+            self._quiet.clear()
+            await self._quiet.wait()
+
+    # ---- what the station did
+
+    def project(self, state: Station, records: Sequence[Record]) -> Changes:
+        """Rows for these records, added to the queue; to be committed with the step that made them."""
+        self._step += 1
+        self.fold, drafts = self.dialect.project(self.fold, state, records)
+        online = self._open
+        rows = [
+            Row(
+                self._host.next_row(),
+                "critical" if d.queue == "critical" else "transactions",
+                d.tx,
+                d.kind,
+                d.facts,
+                d.at,
+                seq=d.seq,
+                offline=not online,
+                thin=d.thin,
+            )
+            for d in drafts
+        ]
+        changes = self.outbox.add(rows, self._step) if rows else Changes()
+        self._forget_dead(changes)
+        self._offer_statuses(state)
+        return changes
+
+    def say(self, command: Question | SendStatus) -> None:
+        """Say it when it is its turn; a question is always answered, with nothing if need be."""
+        match command:
+            case SendBoot():
+                self._boot = command
+            case SendStatus(outlet=None):
+                self.outbox.forget_told()
+                self._offer_statuses(self._host.state)
+            case SendStatus(outlet=rank):
+                slot = "0" if rank == 0 else self.dialect.slot(self._host.state, rank or 1)
+                self._volatile(self._status(slot))
+            case SendHeartbeat():
+                self._volatile(command)
+            case AskAuthorize():
+                self._volatile(command)
+        self.pump()
+
+    def answer(self, command: Answer) -> bool:
+        """The station's answer to a question of theirs; False: it was not theirs."""
+        asked = self._asks.pop(command.ask, None)
+        if asked is None:
+            return False
+        id_, action, request, context = asked
+        self._reply(id_, self.dialect.answer(action, request, context, command, self.fold, self._host.state))
+        return True
+
+    def refuse(self, command: Answer) -> None:
+        """What was promised could not be written down: say that it failed."""
+        asked = self._asks.pop(command.ask, None)
+        if asked is not None:
+            self._rpc.refuse(asked[0], "InternalError", "it could not be stored")
+            self._flush()
+
+    # ---- the link
+
+    def opened(self) -> None:
+        self._open = True
+        away = 0.0 if self._closed_at is None else self._clock.now().mono - self._closed_at
+        if away > self._host.state.variables.get_int("offline_threshold") and not self.dialect.chronological:
+            self.outbox.forget_told()  # B04.FR.01: after a long absence every status is told anew
+        self._host.feed(LinkUp())
+        self.pump()
+
+    def closed(self) -> None:
+        self._open = False
+        self._closed_at = self._clock.now().mono
+        contexts = self._rpc.lost()
+        self._asks.clear()
+        changes, forgotten = self.outbox.lost()
+        self._host.save(changes, None)
+        self._host.feed(LinkDown())
+        boot, self._boot = self._boot, None
+        unsaid: list[Any] = [self._words.pop(item.number) for item in forgotten]
+        for word in [*unsaid, boot, *(c for c in contexts if isinstance(c, SendBoot))]:
+            if isinstance(word, SendBoot | AskAuthorize):
+                self._feed_failure(word)
+
+    def frame(self, frame: str | bytes) -> bool:
+        """One frame of theirs; True when it was a valid CALL or CALLRESULT."""
+        useful = False
+        for got in self._rpc.receive(frame, self._clock.now().mono):
+            match got:
+                case Call():
+                    useful = True
+                    self._called(got)
+                case Result():
+                    useful = True
+                    self._result(got)
+                case Error():
+                    log.warning("backend: %s failed: %s %s", got.action, got.code, got.description)
+                    self._failed(got.context)
+        self._flush()
+        self.pump()
+        return useful
+
+    # ---- out
+
+    def pump(self) -> None:
+        """Send what may leave now, and come back when something becomes due."""
+        now = self._clock.now().mono
+        for timeout in self._rpc.timeouts(now):
+            log.warning("backend: no answer to %s", timeout.action)
+            self._failed(timeout.context)
+        if self._open and not self._rpc.busy:
+            self._next(now)
+        self._flush()
+        self._schedule(now)
+        self._quiet.set()
+
+    def _next(self, now: float) -> None:
+        if self._boot is not None:
+            boot, self._boot = self._boot, None
+            self._call(self.dialect.request(boot, self._identity), boot)
+            return
+        status = self._host.state.boot.status
+        accepted = status is BootStatus.ACCEPTED
+        item = self.outbox.next(now, accepted and not self._host.uncommitted, accepted or status is BootStatus.PENDING)
+        match item:
+            case Row():
+                self._send_row(item)
+            case Latest():
+                out = self.dialect.render_status(
+                    item.slot, dict(item.facts), item.at, self._host.state, self._clock.stamp
+                )
+                self._call(out, item)
+            case Volatile():
+                self._send_word(item)
+
+    def _send_row(self, row: Row) -> None:
+        draft = _draft(row)
+        out = self.dialect.render(draft, self.fold, self._host.state, self._clock.stamp, row.offline)
+        frozen = Outgoing(out.action, dict(row.payload)) if row.payload is not None else out
+        if row.payload is not None and row.offline and "offline" in out.payload:
+            frozen.payload["offline"] = True  # sticky, and the only member that may still turn true
+        stored = {key: value for key, value in frozen.payload.items() if key != "offline"}
+        message_id = row.message_id or self._rpc_id()
+        new, changes = self.outbox.frozen(row, stored if row.payload is None else dict(row.payload), message_id)
+
+        def send() -> None:
+            if self.outbox.outstanding is new and self._open and not self._rpc.busy:
+                self._call(frozen, new, message_id)
+                self._flush()
+                self._schedule(self._clock.now().mono)
+
+        if changes:
+            self._host.save(changes, None, send)
+        else:
+            send()
+
+    def _send_word(self, item: Volatile) -> None:
+        word = self._words[item.number]
+        if isinstance(word, Outgoing):
+            self._call(word, item)
+            return
+        try:
+            out = self.dialect.request(word, self._identity)
+        except ValueError as e:
+            log.warning("%s", e)
+            del self._words[item.number]
+            self.outbox.answered(item)
+            if isinstance(word, AskAuthorize):
+                self._host.feed(AuthorizeAnswered(word.ask, Verdict(Standing.INVALID)))
+            return
+        self._call(out, item)
+
+    def _call(self, out: Outgoing, context: Row | Latest | Volatile | SendBoot, message_id: str | None = None) -> None:
+        timeout = self._host.state.variables.get_int("message_timeout")
+        try:
+            self._rpc.call(out.action, out.payload, context, self._clock.now().mono, timeout, message_id)
+        except Unsendable as e:
+            log.error("not sent, a fault of ours: %s", e)
+            self._failed(context)
+
+    def _volatile(self, word: Question | Outgoing) -> None:
+        item = self.outbox.volatile(type(word).__name__, {}, self._step)
+        if item is not None:
+            self._words[item.number] = word
+        elif isinstance(word, AskAuthorize):
+            self._host.feed(AuthorizeAnswered(word.ask, None))
+
+    def _status(self, slot: str) -> Outgoing:
+        state = self._host.state
+        return self.dialect.render_status(
+            slot, self.dialect.statuses(state)[slot], self._clock.now(), state, self._clock.stamp
+        )
+
+    def _offer_statuses(self, state: Station) -> None:
+        """Statuses are told once the backend wants to hear anything, and the guard has said what is true."""
+        unknown = any(not o.live.known and not o.live.faults for o in state.outlets)
+        if unknown or state.boot.status is not BootStatus.ACCEPTED:
+            return
+        now = self._clock.now()
+        due = now.mono + state.variables.get_int("minimum_status_duration")
+        for slot, facts in self.dialect.statuses(state).items():
+            self.outbox.latest(slot, facts, now, due, self._step)
+
+    # ---- answers to ours
+
+    def _result(self, got: Result) -> None:
+        sent = Outgoing(got.action, {})
+        match got.context:
+            case Row() as row:
+                learned = self.dialect.answered(sent, got.payload, self.fold, self._host.state, _draft(row))
+                changes = self.outbox.answered(row)
+                self._learn(learned, changes)
+            case Latest() as item:
+                self.outbox.answered(item)
+            case Volatile() as item:
+                self.outbox.answered(item)
+                self._learn_word(self._words.pop(item.number), sent, got.payload)
+            case SendBoot() as boot:
+                self._learn_word(boot, sent, got.payload)
+
+    def _learn_word(self, word: Question | Outgoing, sent: Outgoing, payload: Json) -> None:
+        if not isinstance(word, Outgoing):
+            self._learn(self.dialect.answered(sent, payload, self.fold, self._host.state, word), Changes())
+
+    def _learn(self, learned: Learned, changes: Changes) -> None:
+        if learned.clock is not None and not self._clock.learn(learned.clock):
+            log.warning("backend: its time %.40r is no time", learned.clock)
+        if learned.fold is not None:
+            self.fold = learned.fold
+        if changes or learned.fold is not None:
+            self._host.save(changes, learned.fold)
+        for event in learned.events:
+            self._host.feed(event)
+
+    def _failed(self, context: object) -> None:
+        """CALLERROR, an unusable answer, or none at all."""
+        match context:
+            case Row() as row:
+                variables = self._host.state.variables
+                changes = self.outbox.failed(
+                    row,
+                    self._clock.now().mono,
+                    variables.get_int("transaction_attempts"),
+                    variables.get_int("transaction_retry_interval"),
+                )
+                self._forget_dead(changes)
+                self._host.save(changes, self.fold)
+            case Latest() as item:
+                self.outbox.failed(item, 0.0, 0, 0.0)
+            case Volatile() as item:
+                self.outbox.failed(item, 0.0, 0, 0.0)
+                self._feed_failure(self._words.pop(item.number))
+            case SendBoot() as boot:
+                self._feed_failure(boot)
+
+    def _feed_failure(self, word: Question | Outgoing) -> None:
+        match word:
+            case SendBoot():
+                self._host.feed(BootAnswered(BootStatus.NONE))
+            case AskAuthorize(ask=ask):
+                self._host.feed(AuthorizeAnswered(ask, None))
+
+    def _forget_dead(self, changes: Changes) -> None:
+        for row in changes.dead:
+            log.error("gave up telling %s of transaction %s: see the dead letters", row.kind, row.tx)
+            learned = self.dialect.answered(Outgoing("", {}), None, self.fold, self._host.state, _draft(row))
+            self.fold = self.fold if learned.fold is None else learned.fold
+
+    # ---- questions of theirs
+
+    def _called(self, call: Call) -> None:
+        ask = self._host.next_ask()
+        if len(self._asks) >= ASKS_MOST:
+            self._rpc.refuse(call.id, "GenericError", "too many requests wait for their answer")
+            return
+        try:
+            handled = self.dialect.handle(
+                ask, call.action, call.payload, self.fold, self._host.state, self._host.facts()
+            )
+        except Exception:
+            log.exception("backend: %s could not be handled", call.action)
+            self._rpc.refuse(call.id, "InternalError", "the request met a fault of the station")
+            return
+        match handled:
+            case Reply():
+                self._reply(call.id, handled)
+            case Refuse(code, text):
+                self._rpc.refuse(call.id, code, text)
+            case Ask(event, context):
+                self._asks[ask] = (call.id, call.action, call.payload, context)
+                self._host.feed(event)
+
+    def _reply(self, id_: str, reply: Reply) -> None:
+        try:
+            self._rpc.reply(id_, reply.payload)
+        except Unsendable as e:
+            log.error("not answered, a fault of ours: %s", e)
+            self._rpc.refuse(id_, "InternalError", "the answer met a fault of the station")
+        for out in reply.then:
+            self._volatile(out)
+        self._flush()
+
+    # ---- inside
+
+    def _rpc_id(self) -> str:
+        return f"{self._host.next_row():x}"
+
+    def _flush(self) -> None:
+        for frame in self._rpc.send():
+            self._wire.send(frame)
+
+    def _schedule(self, now: float) -> None:
+        times = [t for t in (self._rpc.wake_at, self.outbox.wake_at(now) if self._open else None) if t is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if times:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, min(times) - now), self.pump)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _draft(row: Row) -> Draft:
+    return Draft(row.queue, row.kind, dict(row.facts), row.at, row.tx, row.seq, row.thin)

@@ -1,0 +1,136 @@
+"""The database file: its schema through all versions, how it is opened, what its errors mean."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+SETS_ASIDE = 9
+PAGE = 1024  # a commit touches a page or two: small pages wear the card least
+
+# One entry per schema version, applied in order; never edited once released: every version is in the field.
+_ROW_COLUMNS = (
+    "id INTEGER PRIMARY KEY, queue TEXT NOT NULL, tx TEXT, kind TEXT NOT NULL, facts TEXT NOT NULL, mono REAL NOT NULL,"
+    " wall REAL NOT NULL, trusted INTEGER NOT NULL, boot INTEGER NOT NULL, seq INTEGER, offline INTEGER NOT NULL,"
+    " thin INTEGER NOT NULL, payload TEXT, message_id TEXT, attempts INTEGER NOT NULL"
+)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE state (key TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
+        f"CREATE TABLE outbox ({_ROW_COLUMNS})",
+        f"CREATE TABLE dead ({_ROW_COLUMNS})",
+        "CREATE TABLE session (uid TEXT PRIMARY KEY, outlet INTEGER, token TEXT NOT NULL, started REAL NOT NULL,"
+        " ended REAL NOT NULL, trusted INTEGER NOT NULL, start_wh REAL, end_wh REAL, reason TEXT NOT NULL,"
+        " csms_tx TEXT) WITHOUT ROWID",
+        "CREATE INDEX session_started ON session (started)",
+        "CREATE TABLE boot (number INTEGER PRIMARY KEY, mono REAL NOT NULL, wall REAL NOT NULL,"
+        " trusted INTEGER NOT NULL)",
+    ),
+)
+
+
+class StoreFailed(Exception):
+    """The disk did not take it; what was to be written is kept in memory. The text names the file and the remedy."""
+
+
+class StoreTooNew(StoreFailed):
+    """The file was written by a newer chargerd; nothing was touched."""
+
+
+class _Damaged(Exception):
+    pass
+
+
+def open_sound(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T, Path | None]:
+    """The database, created or migrated, what `read` finds in it, and where a damaged one went that was there before.
+
+    A `ValueError` of `read` means damaged, too: a flipped bit inside a text is seen by nobody else.
+    """
+    try:
+        return *_open(path, read), None
+    except _Damaged:
+        aside = _put_aside(path)
+        return *_open(path, read), aside
+
+
+def _open(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute(f"PRAGMA page_size = {PAGE}")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # the store does it, to know what is written
+        if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise _Damaged(verdict)
+        _migrate(db, path)
+        return db, read(db)
+    except BaseException as error:
+        db.close()
+        if isinstance(error, ValueError) or _is_damage(error):
+            raise _Damaged(str(error)) from error
+        raise
+
+
+def _put_aside(path: Path) -> Path:
+    """Rename to `<name>.corrupt-<n>`; the last number is used again when all are taken.
+
+    SQLite itself removes a log that is left beside a new, empty file.
+    """
+    names = [path.with_name(f"{path.name}.corrupt-{n}") for n in range(1, SETS_ASIDE + 1)]
+    aside = next((name for name in names if not name.exists()), names[-1])
+    path.replace(aside)
+    return aside
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise StoreTooNew(
+            f"{path}: schema {version}, this chargerd knows up to {len(MIGRATIONS)}: "
+            "install the newer version again, or move the file away to begin anew"
+        )
+    for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {number}")
+            db.execute("COMMIT")
+        except sqlite3.Error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+def _code(error: BaseException) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _is_damage(error: BaseException) -> bool:
+    undecodable = isinstance(error, sqlite3.OperationalError) and not hasattr(error, "sqlite_errorcode")
+    return undecodable or _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def of_the_disk(error: Exception) -> bool:
+    """Full, read-only, I/O, locked, damaged; not a wrong statement or value, which would fail for ever."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+
+
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "free space on this file system",
+    sqlite3.SQLITE_READONLY: "make the file and its directory writable again; a card at its end turns read-only",
+    sqlite3.SQLITE_IOERR: "check the storage medium",
+    sqlite3.SQLITE_BUSY: "stop the other program that has it open",
+    sqlite3.SQLITE_CANTOPEN: "create the directory and make it writable for this user",
+    sqlite3.SQLITE_CORRUPT: "restart chargerd: it sets the file aside and begins a new one",
+    sqlite3.SQLITE_NOTADB: "restart chargerd: it sets the file aside and begins a new one",
+}
+
+
+def explain(path: Path, error: Exception) -> str:
+    """The error with its file and its remedy."""
+    return f"{path}: {error}: {_REMEDIES.get(_code(error), 'check the storage medium')}"

@@ -1,0 +1,143 @@
+"""Meters and card readers: one task each, polled at their own pace, never in the way of the rest.
+
+A meter is read once a second. What is asked for (`ask`) gets a fresh reading within 2 s or None. Three misses in a row
+are a fault of that outlet until the meter answers again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+
+from chargerd.core.events import Event, Fault, Metered, TokenSeen
+from chargerd.core.token import Token
+from hal.api import CardReader, DeviceError, Meter, MeterReading
+
+log = logging.getLogger(__name__)
+
+POLL = 1.0
+IDLE_EVERY = 10.0
+ASKED_WAIT = 1.9  # s; the core gives up after 2
+MISSES = 3
+READER_RETRY = 5.0
+
+METER_FAULT = "PowerMeterFailure"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A card reader of one EVSE, or of the whole station."""
+
+    name: str
+    device: CardReader
+    evse: int | None = None
+
+
+class Devices:
+    """`meters` is outlet → meter. `feed` takes events; `measured` passes every reading on to the guard."""
+
+    def __init__(
+        self,
+        meters: Mapping[int, Meter],
+        readers: Sequence[Reader],
+        feed: Callable[[Event], None],
+        measured: Callable[[int, MeterReading, float], None],
+    ) -> None:
+        self._meters, self._readers = meters, readers
+        self._feed, self._measured = feed, measured
+        self._locks = {rank: asyncio.Lock() for rank in meters}
+        self._misses = dict.fromkeys(meters, 0)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.readings: dict[int, MeterReading] = {}
+        self.errors: dict[str, str] = {}
+        """What does not work at present: device → why, for people to look at."""
+
+    def start(self) -> None:
+        for rank in self._meters:
+            self._spawn(self._poll(rank))
+        for reader in self._readers:
+            self._spawn(self._taps(reader))
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        devices: list[Meter | CardReader] = [*self._meters.values(), *(reader.device for reader in self._readers)]
+        for device in devices:
+            try:
+                await asyncio.wait_for(device.close(), 1.0)
+            except (DeviceError, TimeoutError) as e:
+                log.warning("closing a device: %s", e)
+
+    def ask(self, rank: int) -> None:
+        """`Metered(asked=True)` follows within 2 s."""
+        self._spawn(self._answer(rank))
+
+    # ---- inside
+
+    def _spawn(self, job: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, rank: int) -> None:
+        reading = None
+        try:
+            async with asyncio.timeout(ASKED_WAIT):
+                reading = await self._read(rank)
+        except TimeoutError:
+            self._missed(rank, "no answer in time")
+        self._feed(Metered(rank, reading, asked=True))
+
+    async def _read(self, rank: int) -> MeterReading | None:
+        async with self._locks[rank]:
+            try:
+                reading = await self._meters[rank].read()
+            except DeviceError as e:
+                self._missed(rank, str(e))
+                return None
+        if self._misses[rank] >= MISSES:
+            log.info("meter of outlet %d answers again", rank)
+            self._feed(Fault(rank, METER_FAULT, False))
+        self._misses[rank] = 0
+        self.errors.pop(f"meter {rank}", None)
+        self.readings[rank] = reading
+        self._measured(rank, reading, max(0.0, asyncio.get_running_loop().time() - reading.at))
+        return reading
+
+    def _missed(self, rank: int, why: str) -> None:
+        self._misses[rank] += 1
+        self.errors[f"meter {rank}"] = why
+        if self._misses[rank] == MISSES:
+            log.error("meter of outlet %d: %s", rank, why)
+            self._feed(Fault(rank, METER_FAULT, True))
+
+    async def _poll(self, rank: int) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        told: MeterReading | None = None
+        while True:
+            reading = await self._read(rank)
+            if reading is not None and (
+                told is None or reading.energy != told.energy or reading.at - told.at >= IDLE_EVERY
+            ):
+                told = reading
+                self._feed(Metered(rank, reading))
+            due = max(due + POLL, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    async def _taps(self, reader: Reader) -> None:
+        while True:
+            try:
+                card = await reader.device.next()
+            except DeviceError as e:
+                if self.errors.get(reader.name) != str(e):
+                    log.error("%s: %s", reader.name, e)
+                self.errors[reader.name] = str(e)
+                await asyncio.sleep(READER_RETRY)
+                continue
+            self.errors.pop(reader.name, None)
+            self._feed(TokenSeen(Token(card.uid, card.kind), reader.evse))

@@ -1,0 +1,294 @@
+"""The daemon's end of the lease: words of the guard become events, commands become words, permits are renewed.
+
+After each connection: hello, then the events missed since the last one processed, then the truth of now; truths that
+overtake the replay are held back, so that a vehicle which left while nobody listened is seen leaving. Permits are
+renewed every second from the event loop itself: a loop that hangs renews nothing, and the guard lets them run out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from chargerd.core.commands import SetPermit, Show, WishLock
+from chargerd.core.events import (
+    CableIn,
+    CableOut,
+    Event,
+    Fault,
+    GuardLost,
+    OutletTruth,
+    Power,
+    VehicleIn,
+    VehicleOut,
+    VehicleReady,
+)
+from chargerd.guard import lease
+from chargerd.guard.lease import Kind, Mode
+from hal.api import MeterReading
+
+log = logging.getLogger(__name__)
+
+RENEW_EVERY = 1.0
+RETRY = 0.5
+Position = tuple[int, int]  # epoch of the guard, number of its last event that was processed
+Feed = Callable[[Event, Position | None], None]
+
+
+class Transport(Protocol):
+    """Packets to and from one guard."""
+
+    async def open(self) -> None:
+        """Connect; raises OSError."""
+
+    def send(self, packet: bytes) -> bool: ...
+    async def receive(self) -> bytes:
+        """The next packet; b"" at the end."""
+
+    def close(self) -> None: ...
+
+
+class GuardLink:
+    """`feed(event, position)` takes what the guard says; `position` is to be persisted with what it causes."""
+
+    def __init__(self, transport: Transport, feed: Feed, build: str, position: Position = (0, 0)) -> None:
+        self._transport, self._feed, self._build = transport, feed, build
+        self._position = position
+        self._permits: dict[int, lease.Permit] = {}
+        self._last: int | None = None  # number at which the replay is over; None: over
+        self._held: dict[int, lease.Truth] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.connected = False
+        self.since = 0.0
+        self.truths: dict[int, lease.Truth] = {}
+        """The newest word on each outlet, for people to look at."""
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._run(), name="guard"), asyncio.create_task(self._renew())]
+
+    async def stop(self) -> None:
+        """Leave; permits run out by themselves."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._transport.close()
+
+    # ---- what the daemon wants
+
+    def permit(self, command: SetPermit) -> None:
+        mode = Mode.BASIC if command.available else Mode.UNAVAILABLE
+        word = lease.Permit(command.outlet, command.plug, command.amps, command.phases, mode)
+        self._permits[command.outlet] = word
+        self._say(word)
+
+    def lock(self, command: WishLock) -> None:
+        self._say(lease.Lock(command.outlet, command.locked))
+
+    def show(self, command: Show) -> None:
+        self._say(lease.Indicate(command.outlet, command.lamp.value))
+
+    def measured(self, outlet: int, reading: MeterReading, age: float) -> None:
+        self._say(lease.Measured(outlet, reading.amps, reading.volts, reading.power, round(age, 3)))
+
+    def clear(self, outlet: int, fault: str, who: str) -> None:
+        self._say(lease.ClearFault(outlet, fault, who))
+
+    # ---- inside
+
+    def _say(self, word: lease.ToGuard) -> None:
+        if self.connected:
+            self._transport.send(lease.encode(word))
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            for word in self._permits.values():
+                if word.amps > 0 or word.mode is not Mode.BASIC:
+                    self._say(word)
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                await self._transport.open()
+                self._transport.send(lease.encode(lease.Hello(lease.LINK_VERSION, self._build)))
+                while packet := await self._transport.receive():
+                    self._hear(packet)
+            self._transport.close()
+            self._gone()
+            await asyncio.sleep(RETRY)
+
+    def _gone(self) -> None:
+        """No guard: say so once; the permits given are void for us until the core gives them anew."""
+        was, self.connected = self.connected, False
+        self._permits.clear()
+        self.truths.clear()
+        self._last = None
+        if was or not self.since:
+            self.since = asyncio.get_running_loop().time()
+            self._feed(GuardLost(), None)
+
+    def _hear(self, packet: bytes) -> None:
+        try:
+            word = lease.decode(packet)
+        except lease.BadPacket as e:
+            log.warning("guard: %s", e)
+            return
+        match word:
+            case lease.Welcome(version=version, epoch=epoch, last=last):
+                log.info("guard: connected, link version %d", version)
+                self.connected, self.since = True, asyncio.get_running_loop().time()
+                known, after = self._position
+                self._held.clear()
+                self._last = last
+                self._say(lease.Replay(known, after))
+                if known != epoch:
+                    self._position = (epoch, 0)
+                self._replayed(after if known == epoch else 0)
+            case lease.Gap(until=until):
+                log.warning("guard: events up to number %d are gone", until)
+                self._feed(GuardLost(), None)
+                self._position = (self._position[0], max(self._position[1], until))
+                self._replayed(until)
+            case lease.Event():
+                self._position = (self._position[0], word.seq)
+                event = event_of(word)
+                if event is not None:
+                    self._feed(event, self._position)
+                self._replayed(word.seq)
+            case lease.Truth():
+                if self._last is not None:
+                    self._held[word.outlet] = word
+                else:
+                    self._truth(word)
+            case lease.Refused(what=what, why=why):
+                log.warning("guard refused %s: %s", what, why)
+            case _:
+                log.warning("guard: %s is not for the daemon", word.tag)
+
+    def _replayed(self, seq: int) -> None:
+        if self._last is not None and seq >= self._last:
+            self._last = None
+            for word in self._held.values():
+                self._truth(word)
+            self._held.clear()
+
+    def _truth(self, word: lease.Truth) -> None:
+        self.truths[word.outlet] = word
+        ready = word.pilot in ("C", "D")
+        self._feed(
+            OutletTruth(
+                word.outlet,
+                word.plug,
+                word.cable,
+                word.cable_amps,
+                ready,
+                word.closed,
+                word.locked,
+                word.offered,
+                word.faults,
+            ),
+            None,
+        )
+
+
+def event_of(word: lease.Event) -> Event | None:
+    """The core's event for a guard's; None where the truth that follows says it all."""
+    match word.kind:
+        case Kind.CABLE_IN:
+            return CableIn(word.outlet, float(word.detail or 0))
+        case Kind.CABLE_OUT:
+            return CableOut(word.outlet)
+        case Kind.VEHICLE_IN:
+            return VehicleIn(word.outlet, word.plug)
+        case Kind.VEHICLE_OUT:
+            return VehicleOut(word.outlet, word.plug)
+        case Kind.VEHICLE_READY | Kind.VEHICLE_NOT_READY:
+            return VehicleReady(word.outlet, word.plug, word.kind is Kind.VEHICLE_READY)
+        case Kind.POWER_ON | Kind.POWER_OFF:
+            return Power(word.outlet, word.kind is Kind.POWER_ON)
+        case Kind.FAULT | Kind.FAULT_CLEARED:
+            return Fault(word.outlet, word.detail, word.kind is Kind.FAULT)
+    return None
+
+
+class SocketTransport:
+    """The guard's SEQPACKET socket."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+
+    async def open(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(self._socket, self._path)
+
+    def send(self, packet: bytes) -> bool:
+        try:
+            return self._socket is not None and self._socket.send(packet) == len(packet)
+        except OSError:
+            return False
+
+    async def receive(self) -> bytes:
+        if self._socket is None:
+            return b""
+        return await asyncio.get_running_loop().sock_recv(self._socket, lease.MAX_PACKET)
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class Turning(Protocol):
+    """A guard without a process of its own (`guard.desk.Guard`)."""
+
+    def cycle(self, now: float) -> None: ...
+    def connected(self, now: float) -> None: ...
+    def disconnected(self, now: float) -> None: ...
+    def hear(self, raw: bytes, now: float) -> None: ...
+    def say(self) -> list[bytes]: ...
+
+
+class LocalTransport:
+    """A guard in this process, turned every `period` seconds: for simulations only."""
+
+    def __init__(self, guard: Turning, period: float = 0.02) -> None:
+        self._guard, self._period = guard, period
+        self._packets: asyncio.Queue[bytes] = asyncio.Queue()
+        self._turning: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._packets = asyncio.Queue()
+        self._guard.connected(self._now())
+        if self._turning is None:
+            self._turning = asyncio.create_task(self._turn(), name="guard cycle")
+
+    def send(self, packet: bytes) -> bool:
+        self._guard.hear(packet, self._now())
+        return True
+
+    async def receive(self) -> bytes:
+        return await self._packets.get()
+
+    def close(self) -> None:
+        self._guard.disconnected(self._now())
+        if self._turning is not None:
+            self._turning.cancel()
+            self._turning = None
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _turn(self) -> None:
+        due = self._now()
+        while True:
+            self._guard.cycle(self._now())
+            for packet in self._guard.say():
+                self._packets.put_nowait(packet)
+            due += self._period
+            await asyncio.sleep(max(0.0, due - self._now()))

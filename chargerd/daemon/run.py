@@ -1,0 +1,334 @@
+"""The daemon put together: every part made, connected and started, and all of it stopped again in seconds.
+
+`Daemon` takes its surroundings as arguments - clock, store, the way to the guard, devices, the link - so that the same
+assembly runs as a service, in one process with the simulated world, and in virtual time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import logging
+import random
+import signal
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import hal
+from chargerd import __version__
+from chargerd.config_schema import NO_METER, Config
+from chargerd.core import durable
+from chargerd.core.events import Stop
+from chargerd.core.state import OutletSite, Site, Station, TxWindow
+from chargerd.core.status import Joint, joint
+from chargerd.daemon.charger import Charger
+from chargerd.daemon.clock import Clock, synchronised, text_of
+from chargerd.daemon.control import ControlServer
+from chargerd.daemon.conversation import Conversation
+from chargerd.daemon.csms import BackOff, Endpoint, Link, LinkSettings, LinkState
+from chargerd.daemon.devices import Devices, Reader
+from chargerd.daemon.guard_link import GuardLink, SocketTransport, Transport
+from chargerd.daemon.operator import Operator
+from chargerd.daemon.store import Batch, Loaded, Store
+from chargerd.ocpp.dialect import Dialect, Fold, Identity
+from chargerd.ocpp.outbox import Outbox
+from chargerd.ocpp.rpc import Rpc
+from hal.api import Meter
+
+log = logging.getLogger(__name__)
+
+DRAIN = 3.0  # s for what is still to be said when the process leaves
+QUEUE_MOST = 50_000
+LOCAL_WINDOW = TxWindow(frozenset({"PowerPathClosed"}), frozenset({"Authorized"}))  # without a backend
+DIALECTS = {"1.6": ("chargerd.ocpp.v16", "Dialect16"), "2.0.1": ("chargerd.ocpp.v2", "Dialect201")}
+
+
+class LinkPort(Protocol):
+    """What carries frames (`csms.Link`)."""
+
+    @property
+    def state(self) -> LinkState: ...
+    def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def send(self, frame: str) -> bool: ...
+    def configure(self, settings: LinkSettings) -> None: ...
+    def force(self, up: bool) -> None: ...
+
+
+LinkMaker = Callable[..., LinkPort]
+_RANDOM = random.SystemRandom()
+
+
+def dialect_of(version: str) -> Dialect:
+    """The dialect of a version, imported only now: each costs memory."""
+    module, name = DIALECTS[version]
+    made: Dialect = getattr(importlib.import_module(module), name)()
+    return made
+
+
+class Daemon:
+    """One run. `exit` gives the code to leave with, once `leave` was called."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        clock: Clock,
+        transport: Transport,
+        *,
+        meters: Mapping[int, Meter],
+        readers: Sequence[Reader],
+        link: LinkMaker = Link,
+        boot_id: str,
+        mint: Callable[[], str] = lambda: str(uuid.uuid4()),
+        chance: Callable[[], float] = _RANDOM.random,
+        control: bool = True,
+        sim: Callable[[str, dict[str, Any]], Awaitable[Any]] | None = None,
+    ) -> None:
+        self.config, self.store, self.clock = config, store, clock
+        now = clock.now()
+        loaded = store.load(now.mono, now.wall, now.trusted)
+        clock.begin(loaded.boot, loaded.boots)
+        self._rebooted = loaded.state.get("boot_id") != boot_id
+        self._boot_id = boot_id
+        self.exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._static_facts = config.facts()
+        self.charger = Charger(
+            durable.restore(_site(config), loaded.state, config.variables()),
+            store,
+            clock,
+            mint,
+            self._facts,
+            self.leave,
+            loaded.next_row,
+        )
+        position = loaded.state.get("guard", [0, 0])
+        self.guard = GuardLink(transport, self.charger.feed, __version__, (position[0], position[1]))
+        self.devices = Devices(meters, readers, self.charger.feed, self.guard.measured)
+        self.charger.guard, self.charger.meters = self.guard, self.devices
+        self.link: LinkPort | None = None
+        if config.backend:
+            self._converse(loaded, link, chance)
+        self.operator = Operator(
+            charger=self.charger,
+            store=store,
+            clock=clock,
+            guard=self.guard,
+            devices=self.devices,
+            link=self.link,
+            config=config,
+            sim=sim,
+            stop=self.leave,
+        )
+        self.control = ControlServer(str(config.control_socket), self.operator) if control else None
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Everything runs after this; no backend is needed for it."""
+        self.store.submit(Batch({"boot_id": self._boot_id}))
+        self.charger.begin(self._rebooted)
+        self.guard.start()
+        self.devices.start()
+        if self.link is not None:
+            self.link.start()
+        if self.control is not None:
+            await self.control.start()
+
+    def leave(self, code: int) -> None:
+        """End the process with this code, in order."""
+        if not self.exit.done():
+            self.exit.set_result(code)
+
+    async def stop(self) -> None:
+        """Say what there is to say, for at most 3 s, and let go; what runs goes on by its lease."""
+        self.charger.feed(Stop())
+        conversation = self.charger.conversation
+        if conversation is not None and self.link is not None and self.link.state.phase == "open":
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(conversation.said_all(), DRAIN)
+        self.charger.stop()
+        if self.control is not None:
+            await self.control.stop()
+        if self.link is not None:
+            await self.link.stop()
+        await self.devices.stop()
+        await self.guard.stop()
+        self.charger.stop()
+        self.store.close()
+
+    # ---- the backend
+
+    def _converse(self, loaded: Loaded, link: LinkMaker, chance: Callable[[], float]) -> None:
+        """Offer what is configured; with unfinished business, only the version that it was begun in."""
+        configured = self.config.csms.version
+        last = loaded.state.get("dialect")
+        busy = bool(loaded.rows) or any(o.visit and o.visit.tx for o in self.charger.state.outlets)
+        versions = (last,) if busy and last in DIALECTS else configured
+        if busy and last not in configured and last is not None:
+            log.warning("queued messages are of OCPP %s: only that is offered until they are gone", last)
+        self._offered = tuple(dialect_of(version) for version in versions)
+        self.link = link(
+            self.settings(),
+            on_open=self._opened,
+            on_frame=self._frame,
+            on_closed=lambda reason: self._closed(),
+            chance=chance,
+        )
+        first = self._offered[0]
+        outbox = Outbox(loaded.rows, chronological=first.chronological, max_rows=QUEUE_MOST, doomed=loaded.doomed)
+        self._use(first, outbox, loaded.state.get("fold") or {})
+        self.charger.on_variables = self._configure
+
+    def _configure(self) -> None:
+        if self.link is not None:
+            self.link.configure(self.settings())
+
+    def settings(self) -> LinkSettings:
+        """The link as configuration and variables say now."""
+        variables, csms = self.charger.state.variables, self.config.csms
+        return LinkSettings(
+            Endpoint(
+                csms.url,
+                self.config.station.id,
+                tuple(d.subprotocol for d in self._offered),
+                variables.get_text("basic_auth_password") or csms.password or None,
+            ),
+            BackOff(
+                variables.get_int("retry_backoff_wait_minimum"),
+                variables.get_int("retry_backoff_random_range"),
+                variables.get_int("retry_backoff_repeat_times"),
+            ),
+            ping_interval=variables.get_int("websocket_ping_interval"),
+        )
+
+    def _use(self, dialect: Dialect, outbox: Outbox, fold: Fold) -> None:
+        assert self.link is not None
+        station = self.config.station
+        identity = Identity(station.id, station.vendor, station.model, station.serial, station.firmware or __version__)
+        rpc = Rpc("1.6" if dialect.version == "1.6" else "2.0.1", lambda: str(uuid.uuid4()))
+        if self.charger.conversation is not None:
+            self.charger.conversation.stop()
+        self.charger.conversation = Conversation(
+            self.charger, dialect, rpc, outbox, self.link, self.clock, identity, fold
+        )
+        self.charger.use_window(dialect.window)
+
+    def _opened(self, subprotocol: str) -> None:
+        assert self.charger.conversation is not None
+        if subprotocol != self.charger.conversation.dialect.subprotocol:
+            dialect = next(d for d in self._offered if d.subprotocol == subprotocol)
+            log.info("the backend chose OCPP %s", dialect.version)
+            self._use(dialect, Outbox(chronological=dialect.chronological, max_rows=QUEUE_MOST), {})
+        conversation = self.charger.conversation
+        # Once begun, a version is kept: nothing that it has started may end in the words of another.
+        self._offered = (conversation.dialect,)
+        self.store.submit(Batch({"dialect": conversation.dialect.version}))
+        conversation.opened()
+
+    def _frame(self, frame: str | bytes) -> bool:
+        assert self.charger.conversation is not None
+        return self.charger.conversation.frame(frame)
+
+    def _closed(self) -> None:
+        assert self.charger.conversation is not None
+        self.charger.conversation.closed()
+
+    # ---- what only the whole knows
+
+    def _facts(self, state: Station) -> dict[str, str]:
+        """The facts of `core.variables`, those of this moment included."""
+        facts = self._static_facts | {"now": text_of(self.clock.now().wall)}
+        words = {o.site.rank: _word(state, o.site.rank) for o in state.outlets}
+        facts["station_state"] = "Available" if state.operative else "Unavailable"
+        facts["station_problem"] = _bool(all(o.live.faults for o in state.outlets))
+        for outlet in state.outlets:
+            site = outlet.site
+            reading = outlet.live.reading
+            name = f"{site.evse}.{site.connector}"
+            facts[f"connector_state.{name}"] = words[site.rank]
+            facts[f"connector_problem.{name}"] = _bool(bool(outlet.live.faults))
+            facts[f"evse_state.{site.evse}"] = words[site.rank]
+            facts[f"evse_problem.{site.evse}"] = _bool(bool(outlet.live.faults))
+            facts[f"evse_power.{site.evse}"] = f"{reading.power if reading and reading.power else 0.0:.0f}"
+        if self.charger.conversation is not None:
+            rows = self.charger.conversation.outbox.rows()
+            facts["messages_in_queue"] = str(len(rows))
+            for tx in {row.tx for row in rows if row.tx is not None}:
+                facts[f"messages_in_queue:{tx}"] = str(sum(row.tx == tx for row in rows))
+        return facts
+
+
+async def serve(config: Config, boot_id: str, notify: Callable[[str], None], watchdog: float | None) -> int:
+    """Run as a service until told to leave; the exit code. Raises StoreFailed, DeviceError for what is misnamed."""
+    loop = asyncio.get_running_loop()
+    store = Store.open(Path(config.station.state_dir, "chargerd.db"))
+    if store.set_aside is not None:
+        log.error("the database was damaged and is set aside as %s", store.set_aside)
+    daemon = Daemon(
+        config,
+        store,
+        Clock(loop.time, time.time, synchronised),
+        SocketTransport(str(config.guard_socket)),
+        meters={n: hal.open_meter(o.meter) for n, o in enumerate(config.outlets, 1) if o.meter != NO_METER},
+        readers=[Reader(r.device, hal.open_reader(r.device), r.evse) for r in config.readers],
+        boot_id=boot_id,
+        sim=_simulation(config),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.leave, 0)
+    await daemon.start()
+    gc.collect()
+    gc.freeze()
+    notify("READY=1")
+    feeding = asyncio.create_task(_feed_watchdog(notify, watchdog)) if watchdog else None
+    code = await daemon.exit
+    notify("STOPPING=1")
+    if feeding is not None:
+        feeding.cancel()
+    await daemon.stop()
+    return code
+
+
+async def _feed_watchdog(notify: Callable[[str], None], interval: float) -> None:
+    """Fed from the loop itself: a loop that hangs feeds nothing."""
+    while True:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(interval / 3)
+
+
+def _simulation(config: Config) -> Callable[[str, dict[str, Any]], Awaitable[Any]] | None:
+    """The way to the simulated world, where the board is one."""
+    scheme, _, path = config.guard.board.partition(":")
+    if scheme != "sim":
+        return None
+    from hal.sim.client import Far
+
+    return Far(path).call
+
+
+def _site(config: Config) -> Site:
+    outlets = tuple(
+        OutletSite(rank, o.evse, o.connector, o.amps, o.phases, o.tethered, o.meter != NO_METER)
+        for rank, o in enumerate(config.outlets, 1)
+    )
+    free = not config.backend and config.authorization.mode == "free"
+    local = None if config.backend else LOCAL_WINDOW
+    return Site(outlets, config.station.max_amps, config.backend, free, window=local)
+
+
+def _word(state: Station, rank: int) -> str:
+    """The AvailabilityState of 2.x."""
+    word = joint(state, rank)
+    if word in (Joint.AVAILABLE, Joint.RESERVED, Joint.UNAVAILABLE, Joint.FAULTED):
+        return word.value
+    return "Occupied"
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"

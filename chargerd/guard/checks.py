@@ -1,0 +1,164 @@
+"""Small watchers that doubt the rules, each blind to the others, and the one table of all faults.
+
+A check answers only "does this look wrong in this sample?". How long it must look wrong, and what it takes to be
+trusted again, is in FAULTS; `rules` keeps the time. Any fault opens the contactor at once and puts the pilot to X1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from chargerd.guard import pilot
+from chargerd.guard.pilot import Level
+from chargerd.guard.setup import OutletSetup
+from chargerd.guard.state import Sample, State, Test
+
+COOLING = 5.0  # K below the limit
+OFFER_MEMORY = 6.0  # a vehicle has 5 s to follow, and one for the meter
+READING_MAX_AGE = 10.0
+TEST_QUIET = 1.0  # the trip line moves with the self-test
+_FROZEN_VOLTS = 0.05
+_PRESENT = (Level.B, Level.C, Level.D)
+
+Check = Callable[[OutletSetup, State, Sample, float], bool]
+
+
+class Clears(Enum):
+    """What ends a fault, always on top of its cause being gone."""
+
+    ITSELF = "itself"
+    UNPLUG = "unplug"  # the vehicle at which it rose has left
+    TECHNICIAN = "technician"  # ClearFault
+    NEVER = "never"  # not while this guard runs
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`hold`: seconds the check must object without pause; `trust`: seconds it must be content to clear by itself."""
+
+    check: Check
+    clears: Clears
+    hold: float = 0.0
+    trust: float = 1.0
+    lamp: str = "fault"
+    latched: bool = False
+
+
+def welded(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """Closed against the command (hardware facts §3.2: within 200 ms)."""
+    return x.closed and not s.coil
+
+
+def not_closed(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """Open against the command."""
+    return s.coil and not x.closed
+
+
+def no_diode(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The negative half wave is loaded while PWM runs into a vehicle (IEC 61851-1 A.2.3)."""
+    return pilot.is_pwm(s.drive) and s.raw in _PRESENT and not pilot.diode(x.low)
+
+
+def pilot_short(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """State E with a generator that should lift the pilot."""
+    return s.drive != pilot.F and pilot.classify(x.high, x.low, s.raw) is Level.E
+
+
+def pilot_stuck(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """Volts between the states, or a reading that a new command did not move at all."""
+    return pilot.undefined(x.high, x.low) or (_mismatch(s, x) and _unmoved(s, x))
+
+
+def pilot_mismatch(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The pilot is not what was commanded, but something else than before: the generator is wrong."""
+    return _mismatch(s, x) and not _unmoved(s, x)
+
+
+def _mismatch(s: State, x: Sample) -> bool:
+    return pilot.mismatch(s.drive, x.high, x.low, x.duty)
+
+
+def _unmoved(s: State, x: Sample) -> bool:
+    high, low, duty = s.before
+    return max(abs(x.high - high), abs(x.low - low)) < _FROZEN_VOLTS and abs(x.duty - duty) < pilot.DUTY_TOLERANCE
+
+
+def proximity(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """A resistance no plug has, or no plug although the pilot sees a vehicle (IEC 61851-1 B.2)."""
+    if x.ohms is None:
+        return False
+    amps = pilot.cable(x.ohms)
+    return amps == pilot.BAD_CABLE or (amps is None and s.raw in _PRESENT)
+
+
+def proximity_changed(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """Another coding than the contactor was closed with."""
+    return s.coil and x.ohms is not None and pilot.cable(x.ohms) != s.cable
+
+
+def residual_current(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The monitor has tripped, and not because of its own test."""
+    testing = s.test in (Test.STARTED, Test.RUNNING) or (s.test is not Test.DUE and now - s.test_at < TEST_QUIET)
+    return x.tripped and not testing
+
+
+def self_test(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The last self-test failed; only one that passes takes that back."""
+    return s.test is Test.FAILED or ("ResidualSelfTest" in s.faults and s.test is not Test.PASSED)
+
+
+def lock_failure(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """Three tries were in vain, or the plug is not held while the contactor is closed."""
+    return not setup.tethered and (s.lock_failed is not None or (s.coil and x.locked is not True))
+
+
+def over_temperature(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """At the limit; then until it has cooled."""
+    limit = setup.stop_at - (COOLING if "OverTemperature" in s.faults else 0.0)
+    return x.celsius is not None and x.celsius >= limit
+
+
+def emergency_stop(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The button is pressed."""
+    return x.emergency
+
+
+def over_current(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The meter shows 110 % + 0.5 A of the highest offer a vehicle may still go by (hardware facts §3.4)."""
+    if not s.coil or s.measured is None or s.measured.amps is None or not metered(s, now):
+        return False
+    highest = max([s.offered, *(amps for ended, amps in s.offers if now - ended <= OFFER_MEMORY)])
+    return max(s.measured.amps) > 1.1 * highest + 0.5
+
+
+def metered(s: State, now: float) -> bool:
+    """The current check has readings that are fresh enough."""
+    return s.measured is not None and s.measured.amps is not None and now - s.measured_at <= READING_MAX_AGE
+
+
+def _from_outside(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """Raised by the shell, not seen in a sample."""
+    return False
+
+
+FAULTS: dict[str, Fault] = {
+    "ContactorWelded": Fault(welded, Clears.TECHNICIAN, hold=0.2, lamp="service", latched=True),
+    "ContactorNotClosed": Fault(not_closed, Clears.UNPLUG, hold=0.2),
+    "ResidualCurrent": Fault(residual_current, Clears.UNPLUG, hold=0.035),
+    "ResidualSelfTest": Fault(self_test, Clears.UNPLUG),
+    "EmergencyStop": Fault(emergency_stop, Clears.ITSELF, trust=1.0),
+    "PilotShort": Fault(pilot_short, Clears.ITSELF, hold=0.015, trust=3.0),
+    "PilotStuck": Fault(pilot_stuck, Clears.ITSELF, hold=0.5, trust=3.0),
+    "PilotDriverMismatch": Fault(pilot_mismatch, Clears.ITSELF, hold=0.2, trust=5.0),
+    "DiodeFault": Fault(no_diode, Clears.UNPLUG, hold=0.1),
+    "ProximityChanged": Fault(proximity_changed, Clears.UNPLUG, hold=0.06),
+    "ProximityFault": Fault(proximity, Clears.ITSELF, hold=0.5, trust=1.0),
+    "ConnectorLockFailure": Fault(lock_failure, Clears.ITSELF, hold=0.1, trust=0.5),
+    "OverTemperature": Fault(over_temperature, Clears.ITSELF, hold=2.0, trust=2.0),
+    "OverCurrent": Fault(over_current, Clears.UNPLUG, hold=7.0),
+    "DeviceFailure": Fault(_from_outside, Clears.ITSELF, trust=1.0, lamp="service"),
+    "LatchUnreadable": Fault(_from_outside, Clears.NEVER, lamp="service"),
+}
+"""Gravest first: the first one active gives the reason of an opening and the lamp."""

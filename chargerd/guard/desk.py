@@ -1,0 +1,290 @@
+"""The guard without its process: outlets on a board, the numbered events, and the conversation with one daemon.
+
+Feed it time and packets, take packets out; it reads no clock and opens no socket.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from chargerd.guard import rules
+from chargerd.guard.checks import FAULTS
+from chargerd.guard.latch import Latched
+from chargerd.guard.lease import (
+    KEPT_EVENTS,
+    LINK_VERSION,
+    BadPacket,
+    ClearFault,
+    Event,
+    Gap,
+    Hello,
+    Indicate,
+    Kind,
+    Lock,
+    Measured,
+    Permit,
+    Refused,
+    Replay,
+    Service,
+    ToDaemon,
+    Truth,
+    Welcome,
+    decode,
+    encode,
+)
+from chargerd.guard.pilot import X1, F
+from chargerd.guard.setup import GuardSetup, OutletSetup
+from chargerd.guard.state import Outputs, Said, Sample
+from hal.api import Board, DeviceError, Outlet
+
+TRUTH_EVERY = 1.0
+EVENTS_AT_ONCE = 32
+MAX_WHY = 120
+
+
+class Guard:
+    """All outlets of one board. Raises DeviceError when the board lacks what the setup says is fitted.
+
+    `mint` gives random plug numbers; `save_latch` takes the set of latched faults and says False when it could not
+    take it now; `latched` is what the last run left, None when that is not known.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        setup: GuardSetup,
+        mint: Callable[[], int],
+        epoch: int,
+        build: str,
+        save_latch: Callable[[Latched], bool],
+        latched: Latched | None,
+        now: float,
+    ) -> None:
+        self._board, self._mint, self._epoch, self._build, self._save = board, mint, epoch, build, save_latch
+        self._outlets = [_Bay(s, hardware) for s, hardware in zip(setup.outlets, _fitted(board, setup), strict=True)]
+        self._ring: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._last = 0
+        self._fresh = mint()
+        self._saved: Latched | None = latched
+        self._version = 0  # of the peer's link; 0: it has not said hello
+        self._told: int | None = None  # newest event the peer has; None: it has not asked
+        self._answers: list[ToDaemon] = []
+        for rank, bay in enumerate(self._outlets, 1):
+            names = {name for outlet, name in latched if outlet == rank} if latched is not None else {"LatchUnreadable"}
+            bay.state = rules.initial(now, frozenset(names))
+            self._number(rank, now, [(Kind.FAULT, 0, name) for name in sorted(names)])
+
+    def cycle(self, now: float) -> None:
+        """One turn: carry out the last commands, take a sample, decide anew. Never raises DeviceError."""
+        try:
+            self._board.exchange()
+            alive = True
+        except DeviceError:
+            alive = False
+        self._keep_latched()  # what was decided in the last turn has now been carried out
+        for rank, bay in enumerate(self._outlets, 1):
+            self._number(rank, now, self._turn(bay, alive, now))
+            bay.look(rank, now)
+
+    def connected(self, now: float) -> None:
+        """A daemon has come; it must say hello."""
+        self.disconnected(now)
+
+    def disconnected(self, now: float) -> None:
+        """The daemon is gone; leases run on, nothing is kept for it but the ring."""
+        self._version, self._told, self._answers = 0, None, []
+
+    def hear(self, raw: bytes, now: float) -> None:
+        """Take in one packet of the daemon; whatever it is, the worst that happens is a `Refused`."""
+        try:
+            word = decode(raw)
+        except BadPacket as e:
+            self._refuse("packet", str(e))
+            return
+        match word:
+            case Hello():
+                self._greet(word)
+            case _ if not self._version:
+                self._refuse(word.tag, "say hello first")
+            case Replay():
+                self._replay(word)
+            case Permit() | Lock() | Measured() | Indicate() | ClearFault() | Service():
+                if not 1 <= word.outlet <= len(self._outlets):
+                    self._refuse(word.tag, f"no outlet {str(word.outlet)[:20]}")
+                    return
+                bay = self._outlets[word.outlet - 1]
+                bay.state, why = rules.hear(bay.setup, bay.state, word, now)
+                if why:
+                    self._refuse(word.tag, why)
+            case _:
+                self._refuse(word.tag, "not a word for the guard")
+
+    def say(self) -> list[bytes]:
+        """Packets for the connected daemon: answers, events in order (at most 32 at once), truths that are due."""
+        words, self._answers = self._answers, []
+        if self._told is not None:
+            words += self._news(self._told)
+        for bay in self._outlets:
+            if bay.due and self._version:
+                words.append(bay.truth)
+            bay.due = False
+        return [encode(word) for word in words]
+
+    def observe(self) -> list[bytes]:
+        """What anybody may know: a `Welcome` and the truth of each outlet."""
+        return [encode(self._welcome(LINK_VERSION)), *(encode(bay.truth) for bay in self._outlets)]
+
+    # ---- inside
+
+    def _turn(self, bay: _Bay, alive: bool, now: float) -> list[Said]:
+        try:
+            if not alive:
+                raise DeviceError("no exchange")
+            sample = _sample(bay.hardware)
+            blocked = any(rules.holds(other.state) for other in self._outlets if other.excludes(bay))
+            bay.state, outputs, said = rules.step(bay.setup, bay.state, sample, now, self._fresh, blocked)
+            if bay.state.plug == self._fresh:
+                self._fresh = self._mint()
+            bay.sample = sample
+            bay.command(outputs)
+        except DeviceError:
+            bay.state, outputs, said = rules.blind(bay.state, now)
+            bay.sample = None
+            bay.make_safe(outputs)
+        return said
+
+    def _number(self, outlet: int, now: float, said: list[Said]) -> None:
+        for kind, plug, detail in said:
+            self._last += 1
+            self._ring.append(Event(self._last, now, outlet, kind, plug, detail))
+
+    def _keep_latched(self) -> None:
+        if self._saved is None:
+            return  # the file stays unreadable, so that the next run is told too
+        latched = frozenset(
+            (rank, name)
+            for rank, bay in enumerate(self._outlets, 1)
+            for name in bay.state.faults
+            if FAULTS[name].latched
+        )
+        if latched != self._saved and self._save(latched):
+            self._saved = latched
+
+    def _greet(self, word: Hello) -> None:
+        if not max(1, LINK_VERSION - 1) <= word.version <= LINK_VERSION + 1:
+            self._version = 0
+            self._refuse(word.tag, f"link version: this guard speaks {LINK_VERSION} (and one below)")
+            return
+        self._version, self._told = min(word.version, LINK_VERSION), None
+        self._answers.append(self._welcome(self._version))
+        for bay in self._outlets:
+            bay.due = True
+
+    def _welcome(self, version: int) -> Welcome:
+        return Welcome(version, self._build, self._epoch, self._last, len(self._outlets))
+
+    def _replay(self, word: Replay) -> None:
+        """Go on after the number the daemon has; with a number that is not ours, from the start and with a gap."""
+        known = word.epoch == self._epoch and 0 <= word.after <= self._last
+        self._told = word.after if known else -1
+
+    def _news(self, told: int) -> list[ToDaemon]:
+        words: list[ToDaemon] = []
+        before = self._ring[0].seq - 1 if self._ring else self._last
+        if told < before or told < 0:
+            words.append(Gap(before))
+            told = before
+        news = [event for event in self._ring if event.seq > told][:EVENTS_AT_ONCE] if told < self._last else []
+        self._told = news[-1].seq if news else told
+        return [*words, *news]
+
+    def _refuse(self, what: str, why: str) -> None:
+        self._answers.append(Refused(what, why.encode("ascii", "replace").decode()[:MAX_WHY]))
+
+
+class _Bay:
+    """One outlet: its hardware, its state, and what was last told of it."""
+
+    def __init__(self, setup: OutletSetup, hardware: Outlet) -> None:
+        self.setup, self.hardware = setup, hardware
+        self.state = rules.initial(0.0)
+        self.sample: Sample | None = None
+        self.truth: Truth = rules.truth(setup, self.state, None, 0, 0.0)
+        self.due = False
+        self._lamp = ""
+
+    def excludes(self, other: _Bay) -> bool:
+        return self is not other and self.setup.evse == other.setup.evse
+
+    def look(self, rank: int, now: float) -> None:
+        """Renew the truth; it is due when it changed, and once a second."""
+        new = rules.truth(self.setup, self.state, self.sample, rank, now)
+        told = self.truth
+        if replace(new, at=told.at, lease=told.lease, celsius=told.celsius) != told or now - told.at >= TRUTH_EVERY:
+            self.truth, self.due = new, True
+
+    def command(self, outputs: Outputs) -> None:
+        """Every cycle says the whole of it, so that a board that forgot learns it again. Raises DeviceError."""
+        self._switch(outputs)
+        if outputs.lock is not None and self.hardware.lock is not None:
+            if outputs.lock:
+                self.hardware.lock.engage()
+            else:
+                self.hardware.lock.release()
+        if outputs.start_test and self.hardware.residual is not None:
+            self.hardware.residual.start_test()
+        if outputs.lamp != self._lamp and self.hardware.indicator is not None:
+            self.hardware.indicator.show(outputs.lamp)
+            self._lamp = outputs.lamp
+
+    def make_safe(self, outputs: Outputs) -> None:
+        """As far as the hardware still listens."""
+        self._lamp = ""
+        try:
+            self._switch(outputs)
+        except DeviceError:
+            return
+
+    def _switch(self, outputs: Outputs) -> None:
+        contactor, pilot = self.hardware.contactor, self.hardware.pilot
+        if outputs.coil:
+            contactor.close()
+        else:
+            contactor.open()
+        if outputs.drive in (X1, F):
+            pilot.steady(outputs.drive == X1)
+        else:
+            pilot.pwm(outputs.drive)
+
+
+def _sample(o: Outlet) -> Sample:
+    reading = o.pilot.read()
+    return Sample(
+        high=reading.high,
+        low=reading.low,
+        duty=reading.duty,
+        ohms=o.proximity.ohms() if o.proximity is not None else None,
+        closed=o.contactor.closed(),
+        locked=o.lock.engaged() if o.lock is not None else None,
+        tripped=o.residual.tripped() if o.residual is not None else False,
+        test_passed=o.residual.test_passed() if o.residual is not None else None,
+        emergency=o.inputs.emergency_stop(),
+        celsius=o.inputs.temperature(),
+    )
+
+
+def _fitted(board: Board, setup: GuardSetup) -> list[Outlet]:
+    """The board's outlets, each with the devices that its setup counts on."""
+    outlets = list(board.outlets)
+    if len(outlets) != len(setup.outlets):
+        raise DeviceError(f"the board has {len(outlets)} outlets, {len(setup.outlets)} are configured")
+    for rank, (hardware, wanted) in enumerate(zip(outlets, setup.outlets, strict=True), 1):
+        if not wanted.tethered and (hardware.proximity is None or hardware.lock is None):
+            raise DeviceError(
+                f"outlet {rank}: a socket needs proximity and lock; set tethered = true for a fixed cable"
+            )
+        if wanted.residual and hardware.residual is None:
+            raise DeviceError(f"outlet {rank}: no residual-current monitor; set residual = false if the supply has one")
+    return outlets

@@ -1,0 +1,244 @@
+"""The guard as a process: a fixed period of 20 ms on an absolute schedule, two sockets, nothing else.
+
+Each cycle: hear at most 8 packets, one turn of all outlets, say what is due. Everything is imported and frozen before
+READY; the contactors are open and the pilots at X1 from before the first packet until after the last.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import hal
+from chargerd.guard import latch
+from chargerd.guard.desk import Guard
+from chargerd.guard.lease import MAX_PACKET, Refused, encode
+from chargerd.guard.setup import GuardSetup
+from hal.api import Board, DeviceError
+
+__all__ = ["Guard", "run"]
+
+PERIOD = 0.020
+PACKETS_A_CYCLE = 8
+FEED_EVERY = 0.5
+PLUG_BYTES = 6
+PRIORITY = 40
+_MCL_CURRENT_FUTURE_ONFAULT = 1 | 2 | 4
+
+
+def run(
+    setup: GuardSetup,
+    board_moniker: str,
+    socket_path: str,
+    readonly_socket_path: str | None,
+    latch_path: str,
+    uid: int,
+    build: str = "",
+    notify: Callable[[str], None] = lambda text: None,
+) -> int:
+    """Guard the board until SIGTERM or SIGINT; the exit code. `uid` is the only user heard on `socket_path`.
+
+    `build` is told to the daemon; `notify` takes sd_notify texts and never waits.
+    """
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, frame: stopping.append(signum))
+    try:
+        latched: latch.Latched | None = latch.read(latch_path, len(setup.outlets))
+    except latch.LatchUnreadable as e:
+        _tell(str(e))
+        latched = None
+    writer = latch.Writer(latch_path)
+    try:
+        board = hal.open(board_moniker)
+    except DeviceError as e:
+        _tell(str(e))
+        writer.close()
+        return os.EX_UNAVAILABLE
+    try:
+        epoch = _random()
+        guard = Guard(board, setup, _random, epoch, build, writer.save, latched, time.monotonic())
+        with Daemon(socket_path, uid) as daemon, Window(readonly_socket_path) as window:
+            _become_urgent()
+            _keep_time(guard, daemon, window, notify, stopping)
+    except DeviceError as e:
+        _tell(str(e))
+        return os.EX_UNAVAILABLE
+    finally:
+        _leave_safe(board)
+        writer.close()
+    return 0
+
+
+def _leave_safe(board: Board) -> None:
+    try:
+        board.close()
+    except DeviceError as e:
+        _tell(f"the board could not be told to open: {e}")
+
+
+def _keep_time(
+    guard: Guard, daemon: Daemon, window: Window, notify: Callable[[str], None], stopping: list[int]
+) -> None:
+    guard.cycle(time.monotonic())
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    notify("READY=1")
+    due = fed = time.monotonic()
+    while not stopping:
+        now = time.monotonic()
+        daemon.listen(guard, now)
+        guard.cycle(now)
+        daemon.speak(guard, now)
+        window.show(guard)
+        if now - fed >= FEED_EVERY:
+            notify("WATCHDOG=1")
+            fed = now
+        due = max(due + PERIOD, now)  # a late cycle is not made up for by hurried ones
+        time.sleep(max(0.0, due - time.monotonic()))
+    notify("STOPPING=1")
+
+
+class Daemon:
+    """The one daemon on the socket: right uid, one at a time, dropped when it does not read."""
+
+    def __init__(self, path: str, uid: int) -> None:
+        self._listener, self._uid = _listener(path), uid
+        self._peer: socket.socket | None = None
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        if self._peer is not None:
+            self._peer.close()
+
+    def listen(self, guard: Guard, now: float) -> None:
+        """Hear at most 8 packets, and let one caller in."""
+        for _ in range(PACKETS_A_CYCLE):
+            raw = None if self._peer is None else _packet(self._peer)
+            if raw is None:
+                break
+            if not raw:
+                self._drop(guard, now)
+                break
+            guard.hear(raw, now)
+        caller = _accept(self._listener)
+        if caller is None:
+            return
+        if self._peer is not None or _uid(caller) != self._uid:
+            why = "another daemon is connected" if self._peer is not None else f"only uid {self._uid} may speak here"
+            _send(caller, encode(Refused("connection", why)))
+            caller.close()
+            return
+        self._peer = caller
+        guard.connected(now)
+
+    def speak(self, guard: Guard, now: float) -> None:
+        """Send what is due; a peer whose buffer is full has stopped reading and is better off with a replay."""
+        packets = guard.say()
+        if self._peer is not None and not all(_send(self._peer, packet) for packet in packets):
+            self._drop(guard, now)
+
+    def _drop(self, guard: Guard, now: float) -> None:
+        if self._peer is not None:
+            self._peer.close()
+        self._peer = None
+        guard.disconnected(now)
+
+
+class Window:
+    """The read-only socket: whoever may open it gets the truth of now and is gone."""
+
+    def __init__(self, path: str | None) -> None:
+        self._listener = _listener(path) if path is not None else None
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._listener is not None:
+            self._listener.close()
+
+    def show(self, guard: Guard) -> None:
+        """Serve one caller."""
+        caller = _accept(self._listener) if self._listener is not None else None
+        if caller is not None:
+            for packet in guard.observe():
+                _send(caller, packet)
+            caller.close()
+
+
+def _listener(path: str) -> socket.socket:
+    """A SEQPACKET socket at `path` for its owner and group; what an earlier run left there is replaced."""
+    Path(path).unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.setblocking(False)
+    listener.bind(path)
+    Path(path).chmod(0o660)
+    listener.listen(4)
+    return listener
+
+
+def _accept(listener: socket.socket) -> socket.socket | None:
+    try:
+        caller, _ = listener.accept()
+    except OSError:
+        return None
+    caller.setblocking(False)
+    return caller
+
+
+def _packet(peer: socket.socket) -> bytes | None:
+    """One packet (cut where it is longer than any of ours), b"" at the end, None when there is none."""
+    try:
+        return peer.recv(MAX_PACKET + 1)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+def _send(to: socket.socket, packet: bytes) -> bool:
+    try:
+        return to.send(packet, socket.MSG_NOSIGNAL) == len(packet)
+    except OSError:
+        return False
+
+
+def _uid(peer: socket.socket) -> int:
+    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(uid)
+
+
+def _random() -> int:
+    """48 random bits, never 0."""
+    return int.from_bytes(os.urandom(PLUG_BYTES)) or 1
+
+
+def _become_urgent() -> None:
+    """Real-time scheduling and resident memory, as far as the system lets us; and say where it does not."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
+    except OSError as e:
+        _tell(f"no real-time scheduling ({e.strerror}): give the service CAP_SYS_NICE or LimitRTPRIO={PRIORITY}")
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY:
+        _tell("memory may be swapped: give the service LimitMEMLOCK=infinity")
+    elif ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT_FUTURE_ONFAULT):
+        _tell(f"memory may be swapped: mlockall: {os.strerror(ctypes.get_errno())}")
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"chargerd-guard: {text}\n")
+    sys.stderr.flush()

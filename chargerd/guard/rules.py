@@ -1,0 +1,476 @@
+"""What one outlet does in one cycle of 20 ms, as one pure function.
+
+`step` looks at a sample, asks the checks, and decides about pilot, contactor and lock. The order of its stages is the
+order of the events it says: power off before vehicle out, cable in before vehicle in.
+
+    power flows only while     vehicle known · asks (C; D where ventilated) · diode seen · self-test passed · no fault
+                               · plug held · lease running and not below 6 A
+    the vehicle ends it        two samples that do not ask            -> open
+    a fault ends it            one verdict                            -> open, X1
+    the daemon ends it         permit 0, expiry, sibling in use       -> X1; open when S2 opens, or 6 s later under load
+
+`hear` takes in the daemon's words; it changes wishes only, `step` acts on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import floor, inf
+
+from chargerd.guard import pilot
+from chargerd.guard.checks import FAULTS, Clears, metered
+from chargerd.guard.lease import (
+    VALID_MAX,
+    VALID_MIN,
+    ClearFault,
+    Indicate,
+    Kind,
+    Lock,
+    Measured,
+    Mode,
+    Permit,
+    Service,
+    Truth,
+)
+from chargerd.guard.pilot import X1, F, Level
+from chargerd.guard.setup import MAX_AMPS, MIN_AMPS, OutletSetup
+from chargerd.guard.state import Outputs, Said, Sample, State, Test
+
+STABLE = 0.3  # C before the contactor closes, and before the vehicle counts as ready
+SETTLED = 0.1  # plug contacts have stopped bouncing
+UNWATCHED = 5.0  # longer without sight of the vehicle, and it may be another one
+LEAVING_SAMPLES = 2
+DIODE_SAMPLES = 3
+STOP_PATIENCE = 6.0  # IEC 61851-1 A.6 #10.2
+PACE = 5.0  # between two duties, IEC 61851-1 A.6 #6
+RECLOSE = 5.0
+SWING = 0.2  # what a contactor may take to obey, and its mirror contact to show it
+WAKE_F, WAKE_X1 = 4.0, 0.75
+TEST_TIMEOUT, TEST_VALID = 5.0, 24 * 3600.0
+LOCK_TRY, LOCK_TRIES = 1.5, 3
+LOST_SENSOR_AMPS = 16.0
+MAX_TOLD_FAULTS = 8
+MAX_LAMP = 32
+
+_VEHICLE = (Level.B, Level.C, Level.D)
+_TELLING = (Level.A, *_VEHICLE)
+_ASKING = (Level.C, Level.D)
+
+
+def initial(now: float, latched: frozenset[str] = frozenset()) -> State:
+    """Nothing known, contactor open, X1; with the faults that outlived the last run."""
+    return State(began=now, known_at=now, coil_at=now, drive_at=now, faults=dict.fromkeys(sorted(latched), 0))
+
+
+def step(
+    setup: OutletSetup, state: State, x: Sample, now: float, mint: int, blocked: bool
+) -> tuple[State, Outputs, list[Said]]:
+    """One cycle. `mint`: the plug number of a vehicle that arrives now; `blocked`: a sibling of the EVSE is in use."""
+    s = replace(state)
+    said: list[Said] = []
+    _look(setup, s, x, now)
+    _doubt(setup, s, x, now, said)
+    _feedback(s, x, said)
+    _presence(setup, s, x, now, mint, said)
+    _expire(s, now, said)
+    start_test = _self_test(setup, s, x, now)
+    amps, limit = _offer(setup, s, x, now, blocked)
+    _contactor(setup, s, x, now, amps)
+    _pilot(setup, s, x, now, amps, limit, blocked)
+    lock = _lock(setup, s, x, now, amps > 0 or limit in ("lock", "self-test"), said)
+    lamp = next((f.lamp for name, f in FAULTS.items() if name in s.faults), s.lamp)
+    return s, Outputs(s.drive, s.coil, lock, start_test, lamp), said
+
+
+def blind(state: State, now: float) -> tuple[State, Outputs, list[Said]]:
+    """A cycle without a sample: everything safe, fault DeviceFailure."""
+    s = replace(state, raw=None, seen=None, steady=0, asking_since=inf, diode=0, wake_at=None, test=Test.DUE)
+    s.faults = dict(state.faults)
+    s.since = {name: since for name, since in state.since.items() if name != "DeviceFailure"}
+    said: list[Said] = []
+    _raise(s, "DeviceFailure", said)
+    if s.coil:
+        _open(s, now, "DeviceFailure")
+    _drive(s, now, X1, state.before)
+    s.offered, s.limit = 0.0, "fault"
+    return s, Outputs(lamp=FAULTS["DeviceFailure"].lamp), said
+
+
+def holds(state: State) -> bool:
+    """The outlet uses its EVSE: siblings must wait."""
+    return state.coil or state.power or pilot.is_pwm(state.drive) or state.wake_at is not None
+
+
+# ---------------------------------------------------------------- the daemon's words
+
+
+def hear(
+    setup: OutletSetup, state: State, word: Permit | Lock | Measured | Indicate | ClearFault | Service, now: float
+) -> tuple[State, str]:
+    """The state with the wish taken in, and "" or why it was refused (then nothing changed)."""
+    match word:
+        case Permit():
+            why = _refuse_permit(state, word)
+            return (state, why) if why else (replace(state, permit=word, until=now + word.valid_for), "")
+        case Lock() if setup.tethered:
+            return state, "a tethered outlet has no lock"
+        case Lock():
+            return replace(state, wish=word.locked, lock_failed=None, lock_goal=None), ""
+        case Measured():
+            if not 0 <= word.age <= 3600:
+                return state, "age: between 0 and 3600 s"
+            return replace(state, measured=word, measured_at=now - word.age), ""
+        case Indicate():
+            if len(word.lamp) > MAX_LAMP or not word.lamp.isascii():
+                return state, f"lamp: at most {MAX_LAMP} ASCII characters"
+            return replace(state, lamp=word.lamp), ""
+        case ClearFault():
+            why = _refuse_clearing(state, word.fault)
+            return (state, why) if why else (replace(state, pardoned=(*state.pardoned, word.fault)), "")
+        case Service():
+            return _service(setup, state, word)
+
+
+def _refuse_permit(s: State, word: Permit) -> str:
+    if word.plug != s.plug:
+        return f"stale plug: {word.plug}, here is {s.plug}"
+    if not VALID_MIN <= word.valid_for <= VALID_MAX:
+        return f"valid_for: between {VALID_MIN:g} and {VALID_MAX:g} s"
+    if not 0 <= word.amps <= MAX_AMPS:
+        return f"amps: between 0 and {MAX_AMPS:g}"
+    if word.phases not in (1, 2, 3):
+        return "phases: 1, 2 or 3"
+    if s.plug == 0 and word.mode is not Mode.UNAVAILABLE and word.amps >= MIN_AMPS:
+        return "no vehicle"
+    return ""
+
+
+def _refuse_clearing(s: State, name: str) -> str:
+    if name not in s.faults:
+        return "no such fault is active"
+    match FAULTS[name].clears:
+        case Clears.ITSELF:
+            return "it clears by itself once its cause is gone"
+        case Clears.NEVER:
+            return "it stays until its cause is repaired and the guard restarted"
+    return "" if name in s.since else "its cause is still there"
+
+
+def _service(setup: OutletSetup, s: State, word: Service) -> tuple[State, str]:
+    if s.plug and not word.confirmed:
+        return s, "a vehicle is connected: a technician must confirm"
+    match word.step:
+        case "lock" | "unlock" if not setup.tethered:
+            return replace(s, wish=word.step == "lock", lock_failed=None, lock_goal=None), ""
+        case "self-test" if setup.residual:
+            if holds(s):
+                return s, "power is on or offered"
+            return replace(s, test=Test.DUE), ""
+    return s, "step: lock or unlock (sockets), self-test (with a monitor)"
+
+
+# ---------------------------------------------------------------- the stages
+
+
+def _look(setup: OutletSetup, s: State, x: Sample, now: float) -> None:
+    """Debounce the pilot: leaving C counts in samples, staying in C in seconds."""
+    level = pilot.classify(x.high, x.low, s.raw)
+    if level is None:
+        s.steady = 0
+    elif level is s.raw:
+        s.steady += 1
+    else:
+        s.raw, s.raw_since, s.steady = level, now, 1
+    if s.steady >= LEAVING_SAMPLES:
+        s.seen = s.raw
+    if level is Level.C or (level is Level.D and setup.ventilation):
+        s.odd = 0
+        s.asking_since = min(s.asking_since, now)
+    else:
+        s.odd += 1
+        s.asking_since = inf
+    if pilot.is_pwm(s.drive) and level in _VEHICLE:
+        s.diode = s.diode + 1 if pilot.diode(x.low) else 0
+    s.answered = s.answered or s.seen in _ASKING
+    s.sensed = s.sensed or x.celsius is not None
+
+
+def _doubt(setup: OutletSetup, s: State, x: Sample, now: float, said: list[Said]) -> None:
+    """Ask every check; keep the time of evidence for what is not yet believed, or no longer."""
+    since = dict(s.since)
+    faults = dict(s.faults)
+    s.faults = faults
+    for name, fault in FAULTS.items():
+        active, bad = name in faults, fault.check(setup, s, x, now)
+        if active == bad:
+            since.pop(name, None)
+            continue
+        evidence = now - since.setdefault(name, now)
+        if not active:
+            if evidence >= fault.hold - 1e-6:
+                del since[name]
+                _raise(s, name, said)
+            continue
+        match fault.clears:
+            case Clears.ITSELF:
+                over = evidence >= fault.trust
+            case Clears.UNPLUG:
+                over = faults[name] == 0 or faults[name] != s.plug
+            case _:
+                over = False
+        if over or (name in s.pardoned and fault.clears is not Clears.NEVER):
+            del since[name], faults[name]
+            said.append((Kind.FAULT_CLEARED, s.plug, name))
+    s.since, s.pardoned = since, ()
+
+
+def _raise(s: State, name: str, said: list[Said]) -> None:
+    if name not in s.faults:
+        s.faults[name] = s.plug
+        said.append((Kind.FAULT, s.plug, name))
+
+
+def _feedback(s: State, x: Sample, said: list[Said]) -> None:
+    """Power is what the mirror contact proves."""
+    if s.coil and x.closed and not s.power:
+        s.power = True
+        said.append((Kind.POWER_ON, s.plug, ""))
+    elif s.power and not s.coil and not x.closed:
+        s.power = False
+        said.append((Kind.POWER_OFF, s.plug, s.why))
+
+
+def _presence(setup: OutletSetup, s: State, x: Sample, now: float, mint: int, said: list[Said]) -> None:
+    """Cable and vehicle come and go; every loss of the vehicle ends its plug number."""
+    settled = now - s.raw_since >= SETTLED and s.steady > 0
+    if not setup.tethered:
+        amps = None if x.ohms is None else pilot.cable(x.ohms)
+        if amps != s.cable_raw:
+            s.cable_raw, s.cable_since = amps, now
+        steady_cable = now - s.cable_since >= SETTLED
+    else:
+        amps, steady_cable = setup.amps, True
+    drawn = amps is None and steady_cable and s.cable is not None
+    unwatched = s.steady > 0 and s.raw in _TELLING and now - s.known_at > UNWATCHED
+    gone = drawn or unwatched or (s.raw is Level.A and settled)
+    proven_off = not s.power or "ContactorWelded" in s.faults
+    if s.plug and gone and proven_off and not s.coil:
+        said.append((Kind.VEHICLE_OUT, s.plug, ""))
+        if setup.tethered:
+            said.append((Kind.CABLE_OUT, 0, ""))
+        _new_vehicle(s, 0)
+    if s.steady > 0 and s.raw in _TELLING:
+        s.known_at = now
+    if not setup.tethered and steady_cable and amps != s.cable and not s.coil and not (amps is None and s.plug):
+        if s.cable is None and amps is not None:
+            said.append((Kind.CABLE_IN, 0, f"{amps:g}"))
+        if amps is None:
+            s.wish = False
+            said.append((Kind.CABLE_OUT, s.plug, ""))
+        s.cable = amps
+    if not s.plug and s.raw in _VEHICLE and settled and not drawn and (setup.tethered or s.cable is not None):
+        _new_vehicle(s, mint)
+        if setup.tethered:
+            said.append((Kind.CABLE_IN, mint, ""))
+        said.append((Kind.VEHICLE_IN, mint, ""))
+    if s.plug and not s.ready and s.raw in _ASKING and s.steady > 0 and now - s.raw_since >= STABLE:
+        s.ready = True
+        said.append((Kind.VEHICLE_READY, s.plug, ""))
+    elif s.ready and s.seen is Level.B:
+        s.ready = False
+        said.append((Kind.VEHICLE_NOT_READY, s.plug, ""))
+
+
+def _new_vehicle(s: State, plug: int) -> None:
+    s.plug, s.permit, s.measured = plug, None, None
+    s.ready, s.diode, s.woken, s.wake_at, s.test = False, 0, False, None, Test.DUE
+    s.lock_failed = None
+
+
+def _expire(s: State, now: float, said: list[Said]) -> None:
+    if s.permit is not None and now >= s.until:
+        if s.permit.amps >= MIN_AMPS or s.permit.mode is not Mode.BASIC:
+            said.append((Kind.LEASE_ENDED, s.plug, ""))
+        s.permit = None
+
+
+def _self_test(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """Run what is due with the contactor open; True starts the monitor's test."""
+    if not setup.residual:
+        s.test = Test.PASSED
+        return False
+    match s.test:
+        case Test.PASSED if now - s.test_at > TEST_VALID and not holds(s):
+            s.test = Test.DUE
+        case Test.DUE if not s.coil and not x.closed and "DeviceFailure" not in s.faults:
+            s.test, s.test_at = Test.STARTED, now
+            return True
+        case Test.STARTED if x.test_passed is None:
+            s.test = Test.RUNNING
+        case Test.RUNNING if x.test_passed is not None:
+            s.test, s.test_at = Test.PASSED if x.test_passed else Test.FAILED, now
+        case Test.STARTED | Test.RUNNING if now - s.test_at > TEST_TIMEOUT:
+            s.test, s.test_at = Test.FAILED, now
+    return False
+
+
+def _offer(setup: OutletSetup, s: State, x: Sample, now: float, blocked: bool) -> tuple[float, str]:
+    """Amperes that may be offered to this vehicle now, or 0; and what bounds them."""
+    if not s.plug:
+        return 0.0, ""
+    if s.faults:
+        return 0.0, "fault"
+    if s.permit is None:
+        return 0.0, "lease"
+    if s.permit.mode is not Mode.BASIC:
+        return 0.0, s.permit.mode.value
+    if blocked:
+        return 0.0, "evse"
+    bounds = [(s.permit.amps, "lease"), (setup.amps, "board"), (_cooled(setup, s, x), "temperature")]
+    if not setup.tethered:
+        bounds.append((s.cable or 0.0, "cable"))
+    amps, limit = min(bounds, key=lambda bound: bound[0])
+    amps = pilot.codeable(amps)
+    if amps and not s.coil:
+        if s.test is not Test.PASSED:
+            return 0.0, "self-test"
+        if not setup.tethered and x.locked is not True:
+            return 0.0, "lock"
+    return amps, limit
+
+
+def _cooled(setup: OutletSetup, s: State, x: Sample) -> float:
+    """Amperes at this temperature, whole ones so that the duty rests; a sensor that fell silent costs power."""
+    if x.celsius is None:
+        return LOST_SENSOR_AMPS if s.sensed else inf
+    if x.celsius <= setup.derate_from:
+        return inf
+    left = max(0.0, (setup.derate_to - x.celsius) / (setup.derate_to - setup.derate_from))
+    return float(floor(MIN_AMPS + (setup.amps - MIN_AMPS) * left))
+
+
+def _contactor(setup: OutletSetup, s: State, x: Sample, now: float, amps: float) -> None:
+    """Open for any reason, close for all of them together."""
+    if s.coil:
+        s.stop_at = None if amps else (now if s.stop_at is None else s.stop_at)
+        if s.faults:
+            _open(s, now, next(name for name in FAULTS if name in s.faults))
+        elif s.odd >= LEAVING_SAMPLES or not s.plug:
+            vehicle = "stopped" if s.stop_at is not None else "vehicle-not-ready"
+            _open(s, now, "unplugged" if s.raw is Level.A else vehicle)
+        elif s.stop_at is not None and now - s.stop_at >= STOP_PATIENCE - 1e-6:
+            _open(s, now, "forced")
+        return
+    may = (
+        amps
+        and pilot.offers(s.drive)
+        and s.wake_at is None
+        and s.odd == 0
+        and now - max(s.asking_since, s.pwm_since) >= STABLE
+        and s.diode >= DIODE_SAMPLES
+        and not x.closed
+        and s.lock_goal is not False
+        and now - s.coil_at >= RECLOSE
+    )
+    if may:
+        s.coil, s.coil_at, s.stop_at = True, now, None
+
+
+def _open(s: State, now: float, why: str) -> None:
+    s.coil, s.coil_at, s.stop_at, s.why = False, now, None, why
+
+
+def _pilot(setup: OutletSetup, s: State, x: Sample, now: float, amps: float, limit: str, blocked: bool) -> None:
+    """Put the offer on the pilot, at its pace; wake a vehicle that sleeps."""
+    mode = s.permit.mode if s.permit is not None else Mode.BASIC
+    idle = not s.coil and not x.closed and not s.power
+    here = (x.high, x.low, x.duty)
+    if not amps:
+        s.wake_at = None
+    elif _sleeps(setup, s, now):
+        s.woken, s.wake_at = True, now
+    if s.wake_at is not None and now - s.wake_at >= WAKE_F + WAKE_X1:
+        s.wake_at = None
+    if mode is Mode.UNAVAILABLE and idle:
+        drive, limit = F, mode.value
+    elif mode is Mode.DIGITAL and idle and s.plug and not s.faults and not blocked:
+        drive = pilot.DIGITAL
+    elif s.wake_at is not None:
+        drive, amps, limit = (F if now - s.wake_at < WAKE_F else X1), 0.0, "wake-up"
+    else:
+        drive = pilot.duty(amps) or X1
+    if pilot.is_pwm(s.drive) and pilot.is_pwm(drive) and drive != s.drive and now - s.drive_at < PACE - 1e-6:
+        drive, amps = s.drive, s.offered
+    if amps != s.offered:
+        s.offers = (*(o for o in s.offers if now - o[0] <= 10.0), (now, s.offered))[-16:]
+    s.offered, s.limit = amps, limit
+    _drive(s, now, drive, here)
+
+
+def _sleeps(setup: OutletSetup, s: State, now: float) -> bool:
+    """B2 for long, no C since the oscillator started, and not yet woken (IEC 61851-1 A.5.3)."""
+    ripe = now - s.pwm_since >= setup.wake_after and pilot.offers(s.drive)
+    return setup.wake_up == "f" and ripe and not s.woken and not s.answered and s.raw is Level.B
+
+
+def _drive(s: State, now: float, drive: float, here: tuple[float, float, float]) -> None:
+    if drive == s.drive:
+        return
+    if not pilot.offers(drive):
+        s.pwm_since = inf
+    elif not pilot.offers(s.drive):
+        s.pwm_since, s.answered = now, s.seen in _ASKING
+    s.drive, s.drive_at, s.before = drive, now, here
+
+
+def _lock(setup: OutletSetup, s: State, x: Sample, now: float, needed: bool, said: list[Said]) -> bool | None:
+    """The daemon wishes, the guard decides: held before and while the contactor is closed, three tries a goal."""
+    if setup.tethered:
+        return None
+    if x.locked is not None and x.locked is not s.locked:
+        if s.locked is not None:
+            said.append((Kind.LOCKED if x.locked else Kind.UNLOCKED, s.plug, ""))
+        s.locked = x.locked
+    if x.locked is not None and x.locked is s.lock_failed:
+        s.lock_failed = None
+    held = s.coil or x.closed or s.power or "ContactorWelded" in s.faults
+    goal = True if held or needed else s.wish
+    swinging = not goal and now - s.coil_at < SWING
+    if goal is None or swinging or x.locked is goal:
+        s.lock_goal = None
+        return None
+    if goal is s.lock_failed:
+        return None
+    if goal is not s.lock_goal:
+        s.lock_goal, s.lock_at, s.lock_tries = goal, now, 1
+        return goal
+    if now - s.lock_at < LOCK_TRY:
+        return None
+    if s.lock_tries >= LOCK_TRIES:
+        s.lock_failed, s.lock_goal = goal, None
+        return None
+    s.lock_at, s.lock_tries = now, s.lock_tries + 1
+    return goal
+
+
+# ---------------------------------------------------------------- what is told
+
+
+def truth(setup: OutletSetup, s: State, x: Sample | None, outlet: int, now: float) -> Truth:
+    """What the outlet is now; `x` None while the hardware does not answer. At most the 8 gravest faults."""
+    return Truth(
+        outlet=outlet,
+        at=now,
+        pilot=s.seen or "",
+        plug=s.plug,
+        cable=bool(s.plug) if setup.tethered else s.cable is not None,
+        cable_amps=setup.amps if setup.tethered else s.cable or 0.0,
+        offered=s.offered,
+        closed=s.power if x is None else x.closed,
+        locked=s.locked is True,
+        faults=tuple(name for name in FAULTS if name in s.faults)[:MAX_TOLD_FAULTS],
+        limit=s.limit,
+        lease=max(0.0, s.until - now) if s.permit is not None else 0.0,
+        celsius=x.celsius if x is not None else None,
+        metered=metered(s, now),
+    )

@@ -1,0 +1,108 @@
+"""The values that one turn of the guard works on: what was sampled, what is known, what is put out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from math import inf
+
+from chargerd.guard.lease import Kind, Measured, Permit
+from chargerd.guard.pilot import X1, Level
+
+Said = tuple[Kind, int, str]
+"""An event before it is numbered: kind, plug, detail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Every input of one outlet at one instant. What an outlet has not fitted: `ohms`, `locked`, `celsius` None."""
+
+    high: float
+    low: float
+    duty: float
+    ohms: float | None
+    closed: bool
+    locked: bool | None
+    tripped: bool
+    test_passed: bool | None
+    emergency: bool
+    celsius: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Commands of one turn. `drive` as in `pilot`; `lock` True engages, False releases, None leaves the motor alone."""
+
+    drive: float = X1
+    coil: bool = False
+    lock: bool | None = None
+    start_test: bool = False
+    lamp: str = ""
+
+
+class Test(Enum):
+    """The residual-current self-test belongs to one vehicle."""
+
+    DUE = "due"
+    STARTED = "started"  # the last result may still be shown
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class State:
+    """All that one outlet remembers. `rules` never alters the one it is given; times are monotonic seconds."""
+
+    began: float
+    # pilot
+    raw: Level | None = None  # the last defined sample ...
+    raw_since: float = 0.0  # ... and since when it has been that
+    steady: int = 0  # equal samples in a row
+    seen: Level | None = None  # two in a row
+    known_at: float = 0.0  # a level that tells of a vehicle was last seen
+    odd: int = 0  # samples in a row that do not ask for power
+    asking_since: float = inf
+    # presence
+    plug: int = 0
+    ready: bool = False
+    cable: float | None = None
+    cable_raw: float | None = None
+    cable_since: float = 0.0
+    # the daemon's words
+    permit: Permit | None = None
+    until: float = 0.0
+    wish: bool | None = None
+    lamp: str = ""
+    measured: Measured | None = None
+    measured_at: float = 0.0
+    # pilot generator
+    drive: float = X1
+    drive_at: float = 0.0
+    before: tuple[float, float, float] = (0.0, 0.0, 0.0)  # the reading when the drive last changed
+    pwm_since: float = inf
+    answered: bool = False  # C was seen since the oscillator started
+    offered: float = 0.0
+    limit: str = ""
+    offers: tuple[tuple[float, float], ...] = ()  # when it ended to be offered, amperes
+    woken: bool = False
+    wake_at: float | None = None
+    # contactor
+    coil: bool = False
+    coil_at: float = 0.0
+    power: bool = False  # told on and not yet off
+    why: str = ""
+    stop_at: float | None = None  # X1 commanded with the contactor closed
+    # protection
+    diode: int = 0
+    test: Test = Test.DUE
+    test_at: float = 0.0
+    sensed: bool = False  # a temperature sensor has answered
+    locked: bool | None = None
+    lock_goal: bool | None = None
+    lock_at: float = 0.0
+    lock_tries: int = 0
+    lock_failed: bool | None = None  # the goal that was given up
+    faults: dict[str, int] = field(default_factory=dict)  # name: plug at which it was raised
+    since: dict[str, float] = field(default_factory=dict)  # evidence against what `faults` says of a name
+    pardoned: tuple[str, ...] = ()

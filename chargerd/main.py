@@ -1,0 +1,120 @@
+"""`chargerd`: the programs of the charger behind one command.
+
+Exit codes: 0 stopped, 64 soft reset and 65 hard reset (to be started again), 69 a device is missing, 70 too many
+events that could not be digested, 74 the store cannot be opened, 78 the configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from chargerd import __version__
+from chargerd.errors import ConfigInvalid
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand; the exit code."""
+    parser = argparse.ArgumentParser(prog="chargerd", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--version", action="version", version=f"chargerd {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, about in (
+        ("run", "the daemon: OCPP charge point, meters, cards"),
+        ("guard", "the guard: pilot, contactor, lock, faults"),
+    ):
+        sub = commands.add_parser(name, help=about, description=about)
+        sub.add_argument("--config", type=Path, default=Path("/etc/chargerd/chargerd.toml"), metavar="FILE")
+    config = commands.add_parser("config", help="check a configuration, or print the reference")
+    what = config.add_mutually_exclusive_group(required=True)
+    what.add_argument("--check", type=Path, metavar="FILE", help="name every mistake in FILE; exit 78 if there is one")
+    what.add_argument("--reference", action="store_true", help="print every key with its meaning, ready to be pasted")
+    args = parser.parse_args(argv)
+    try:
+        match args.command:
+            case "run":
+                return _run(args.config)
+            case "guard":
+                return _guard(args.config)
+            case _:
+                return _config(args.check)
+    except ConfigInvalid as e:
+        sys.stderr.write(f"{e}\n")
+        return os.EX_CONFIG
+
+
+def _config(check: Path | None) -> int:
+    from chargerd.config import load, reference
+
+    if check is None:
+        sys.stdout.write(reference())
+    else:
+        load(check)
+        sys.stdout.write(f"{check}: good\n")
+    return 0
+
+
+def _guard(path: Path) -> int:
+    """Only what the guard needs is imported: it stays small, and nothing is loaded once it is ready."""
+    from chargerd.config import load
+    from chargerd.daemon.notify import notify
+    from chargerd.guard.loop import run
+    from chargerd.guard.setup import GuardSetup, OutletSetup
+
+    config = load(path)
+    outlets = tuple(
+        OutletSetup(
+            evse=o.evse,
+            amps=o.amps,
+            phases=o.phases,
+            tethered=o.tethered,
+            ventilation=o.ventilation,
+            residual=o.residual,
+            wake_up=o.wake_up,
+        )
+        for o in config.outlets
+    )
+    return run(
+        GuardSetup(outlets),
+        config.guard.board,
+        str(config.guard_socket),
+        str(config.guard_watch_socket),
+        str(config.latch_file),
+        os.getuid(),
+        __version__,
+        notify,
+    )
+
+
+def _run(path: Path) -> int:
+    import asyncio
+    import logging
+
+    from chargerd.config import load
+    from chargerd.daemon.database import StoreFailed
+    from chargerd.daemon.invalid import serve_invalid
+    from chargerd.daemon.notify import notify, watchdog_interval
+    from chargerd.daemon.run import serve
+    from hal.api import DeviceError
+
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    try:
+        config = load(path)
+    except ConfigInvalid as e:
+        return asyncio.run(serve_invalid(e, notify, watchdog_interval()))
+    logging.getLogger().setLevel(config.log.level.upper())
+    try:
+        return asyncio.run(serve(config, BOOT_ID.read_text().strip(), notify, watchdog_interval()))
+    except DeviceError as e:
+        sys.stderr.write(f"{e}\n")
+        return os.EX_UNAVAILABLE
+    except StoreFailed as e:
+        sys.stderr.write(f"{e}\n")
+        return os.EX_IOERR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

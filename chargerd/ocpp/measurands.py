@@ -1,0 +1,66 @@
+"""Sampled values of one meter reading, in the words that OCPP 1.6 and 2.x share (1.6 §7.31, 2.x MeasurandEnumType)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from hal.api import MeterReading
+
+# Standardised units; `Hz` has none in 1.6 (§7.45), whose dialect leaves it out.
+WATT_HOURS, WATTS, AMPERES, VOLTS, HERTZ = "Wh", "W", "A", "V", "Hz"
+
+REGISTER = "Energy.Active.Import.Register"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sampledValue: `value` is a plain decimal without exponent, `phase` L1…L3 or L1-N…L3-N."""
+
+    measurand: str
+    phase: str | None
+    value: str
+    unit: str
+
+
+def samples(reading: MeterReading, wanted: Sequence[str], offered: float | None, phases: int) -> list[Sample]:
+    """The wanted measurands that this reading has, in the order asked; `offered` in A per phase, `phases` 1 or 3.
+
+    A measurand that the reading lacks, or whose figure is not a number, is left out.
+    """
+    return [
+        Sample(name, phase, text(value, decimals), unit)
+        for name in wanted
+        if name in _MEASURANDS
+        for unit, decimals, figures in (_MEASURANDS[name],)
+        for phase, value in figures(reading, offered, phases)
+        if value is not None and isfinite(value)
+    ]
+
+
+def text(value: float, decimals: int) -> str:
+    """A decimal as both versions carry it: fixed point, half to even, never a negative zero."""
+    return f"{value:z.{decimals}f}"
+
+
+_Figures = Callable[[MeterReading, float | None, int], Sequence[tuple[str | None, float | None]]]
+
+
+def _amps(reading: MeterReading, offered: float | None, phases: int) -> Sequence[tuple[str | None, float | None]]:
+    return [(f"L{n}", value) for n, value in enumerate((reading.amps or ())[:phases], 1)]
+
+
+def _volts(reading: MeterReading, offered: float | None, phases: int) -> Sequence[tuple[str | None, float | None]]:
+    return [(f"L{n}-N", value) for n, value in enumerate((reading.volts or ())[:phases], 1)]
+
+
+_MEASURANDS: Mapping[str, tuple[str, int, _Figures]] = {  # unit, decimals, figures
+    REGISTER: (WATT_HOURS, 0, lambda reading, offered, phases: [(None, reading.energy)]),
+    "Energy.Active.Export.Register": (WATT_HOURS, 0, lambda reading, offered, phases: [(None, reading.export)]),
+    "Power.Active.Import": (WATTS, 1, lambda reading, offered, phases: [(None, reading.power)]),
+    "Current.Import": (AMPERES, 1, _amps),
+    "Current.Offered": (AMPERES, 1, lambda reading, offered, phases: [(None, offered)]),
+    "Voltage": (VOLTS, 1, _volts),
+    "Frequency": (HERTZ, 2, lambda reading, offered, phases: [(None, reading.frequency)]),
+}

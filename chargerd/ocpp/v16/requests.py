@@ -1,0 +1,168 @@
+"""What the CSMS may ask in OCPP 1.6 (§5), and how the station's answers are worded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chargerd.core.commands import Answer, Outcome
+from chargerd.core.events import (
+    AvailabilityAsked,
+    BootStatus,
+    ClearCacheAsked,
+    RemoteStart,
+    RemoteStop,
+    ResetAsked,
+    ResetKind,
+    Scope,
+    SetAsked,
+    TriggerAsked,
+    Triggered,
+    UnlockAsked,
+)
+from chargerd.core.state import Station
+from chargerd.core.token import Token
+from chargerd.core.variables import Outcome as Setting
+from chargerd.core.variables import keys16, set16
+from chargerd.ocpp.dialect import Ask, Fold, Json, Refuse, Reply
+from chargerd.ocpp.v16.status import statuses
+from chargerd.ocpp.v16.transactions import running
+
+# Features that are not there, and that have a word of their own for it; the others are refused as NotSupported.
+_ABSENT: Mapping[str, Json] = {
+    "DataTransfer": {"status": "UnknownVendorId"},  # §4.3
+    "GetLocalListVersion": {"listVersion": -1},  # §5.10
+    "SendLocalList": {"status": "NotSupported"},
+    "SetChargingProfile": {"status": "NotSupported"},
+}
+_TRIGGERED = {
+    "BootNotification": Triggered.BOOT,
+    "Heartbeat": Triggered.HEARTBEAT,
+    "MeterValues": Triggered.METER_VALUES,
+    "StatusNotification": Triggered.STATUS,
+}
+_RESET = {"Soft": ResetKind.SOFT, "Hard": ResetKind.HARD}
+_SETTING = {
+    Setting.ACCEPTED: "Accepted",
+    Setting.REBOOT_REQUIRED: "RebootRequired",
+    Setting.REJECTED: "Rejected",
+}  # everything else: NotSupported (§5.3)
+_WORDS = {  # beside Accepted and Rejected
+    ("ChangeAvailability", Outcome.SCHEDULED): "Scheduled",
+    ("TriggerMessage", Outcome.NOT_IMPLEMENTED): "NotImplemented",
+    ("UnlockConnector", Outcome.UNLOCKED): "Unlocked",
+    ("UnlockConnector", Outcome.NOT_SUPPORTED): "NotSupported",
+}
+
+
+def handle(
+    ask: int, action: str, payload: Json, fold: Fold, station: Station, facts: Mapping[str, str]
+) -> Reply | Ask | Refuse:
+    match action:
+        case "GetConfiguration":
+            return _get_configuration(payload, station, facts)
+        case "ChangeConfiguration":
+            return _change_configuration(ask, payload, station, facts)
+        case "RemoteStartTransaction":
+            return _remote_start(ask, payload, station)
+        case "RemoteStopTransaction":
+            return _remote_stop(ask, payload, fold, station)
+        case "UnlockConnector":
+            rank = payload["connectorId"]
+            return Ask(UnlockAsked(ask, rank, stop=True)) if _known(station, rank) else _say("NotSupported")
+        case "ChangeAvailability":
+            return _change_availability(ask, payload, station)
+        case "Reset":
+            return Ask(ResetAsked(ask, _RESET[payload["type"]]))
+        case "ClearCache":
+            return Ask(ClearCacheAsked(ask))
+        case "TriggerMessage":
+            return _trigger(ask, payload, station)
+    if action in _ABSENT:
+        return Reply(dict(_ABSENT[action]))
+    return Refuse("NotSupported", f"{action}: this charge point has no such feature")
+
+
+def answer(action: str, context: Json, answer: Answer) -> Reply:
+    """The station's answer in the action's own words; `context` may hold the word for Accepted."""
+    if answer.outcome is Outcome.ACCEPTED:
+        return _say(context.get("status", "Accepted"))
+    return _say(_WORDS.get((action, answer.outcome), "UnlockFailed" if action == "UnlockConnector" else "Rejected"))
+
+
+def _say(status: str) -> Reply:
+    return Reply({"status": status})
+
+
+def _known(station: Station, connector: int) -> bool:
+    return 1 <= connector <= len(station.outlets)
+
+
+def _get_configuration(payload: Json, station: Station, facts: Mapping[str, str]) -> Reply | Refuse:
+    """§5.8: all keys, or those asked for in that order; compared without case (§2.2), each told once."""
+    asked: list[str] = payload.get("key", [])
+    most = station.variables.get_int("get_configuration_max_keys")
+    if len(asked) > most:
+        return Refuse("OccurenceConstraintViolation", f"key: at most {most} (GetConfigurationMaxKeys)")
+    values = {
+        each.key.casefold(): {"key": each.key, "readonly": each.readonly}
+        | ({} if each.value is None else {"value": each.value})
+        for each in keys16(station.variables, facts)
+    }
+    if not asked:
+        return Reply({"configurationKey": list(values.values())})
+    names = {name.casefold(): name for name in reversed(asked)}  # the first spelling of each
+    wanted = dict.fromkeys(name.casefold() for name in asked)
+    reply: Json = {"configurationKey": [values[name] for name in wanted if name in values]}
+    if unknown := [names[name] for name in wanted if name not in values]:
+        reply["unknownKey"] = unknown
+    return Reply(reply)
+
+
+def _change_configuration(ask: int, payload: Json, station: Station, facts: Mapping[str, str]) -> Reply | Ask:
+    change, _ = set16(station.variables, facts, payload["key"], payload["value"])
+    status = _SETTING.get(change.outcome, "NotSupported")
+    if change.done:
+        return Ask(SetAsked(ask, ((change.name, change.text),)), {"status": status})
+    return _say(status)
+
+
+def _remote_start(ask: int, payload: Json, station: Station) -> Reply | Ask:
+    """§5.11. Without smart charging a chargingProfile is ignored, as its note says; connectorId must be above 0."""
+    rank = payload.get("connectorId")
+    if rank is not None and not _known(station, rank):
+        return _say("Rejected")
+    return Ask(RemoteStart(ask, Token(payload["idTag"], "Central"), rank))
+
+
+def _remote_stop(ask: int, payload: Json, fold: Fold, station: Station) -> Reply | Ask:
+    """§5.12; not allowed while the boot is pending (§4.2)."""
+    tx = running(fold, station, payload["transactionId"])
+    if tx is None or station.boot.status in (BootStatus.PENDING, BootStatus.REJECTED):
+        return _say("Rejected")
+    return Ask(RemoteStop(ask, tx))
+
+
+def _change_availability(ask: int, payload: Json, station: Station) -> Reply | Ask:
+    """§5.2: connector 0 is the station and every connector."""
+    rank, operative = payload["connectorId"], payload["type"] == "Operative"
+    if rank == 0:
+        return Ask(AvailabilityAsked(ask, Scope.STATION, 0, operative, every=True))
+    if not _known(station, rank):
+        return _say("Rejected")
+    return Ask(AvailabilityAsked(ask, Scope.OUTLET, rank, operative))
+
+
+def _trigger(ask: int, payload: Json, station: Station) -> Reply | Ask:
+    """§5.17: a connectorId counts only where the message is about connectors; connector 0 has a status,
+    but no values; what could not be sent is rejected."""
+    requested, rank = payload["requestedMessage"], payload.get("connectorId")
+    what = _TRIGGERED.get(requested)
+    if what is None:
+        return _say("NotImplemented")
+    if what in (Triggered.BOOT, Triggered.HEARTBEAT):
+        return Ask(TriggerAsked(ask, what))
+    if what is Triggered.STATUS:
+        there = rank is None or str(rank) in statuses(station)
+    else:
+        there = (rank is None or _known(station, rank)) and bool(station.variables.get_list("sampled_measurands"))
+    return Ask(TriggerAsked(ask, what, rank)) if there else _say("Rejected")

@@ -1,0 +1,57 @@
+"""Devices by moniker, `scheme:rest`. A backend is imported only when it is asked for; none ever stands in for another.
+
+Boards   `sim:/path/world.sock`
+Meters   `sim:/path/world.sock?outlet=1`, `modbus:rtu:/dev/ttyUSB0?model=…`
+Readers  `sim:/path/world.sock?reader=station`, `pcsc:reader name`
+"""
+
+from __future__ import annotations
+
+from hal.api import Board, CardReader, DeviceError, Meter
+
+
+def open(moniker: str) -> Board:
+    """The guard's board. Raises DeviceError when the scheme is unknown or the device is not there."""
+    match _split(moniker):
+        case "sim", rest:
+            from hal.sim.board import open_board
+
+            return open_board(rest)
+    raise _unknown("board", moniker, "sim:/path/world.sock")
+
+
+def open_meter(moniker: str) -> Meter:
+    """One outlet's energy meter. Raises DeviceError, or MissingExtra when an optional package is not installed."""
+    match _split(moniker):
+        case "sim", rest:
+            from hal.sim.meter import open_meter as sim_meter
+
+            return sim_meter(rest)
+        case "modbus", rest:
+            from hal.modbus.meter import open_meter as modbus_meter
+
+            return modbus_meter(rest)
+    raise _unknown("meter", moniker, "sim:/path/world.sock?outlet=1, modbus:rtu:/dev/ttyUSB0?model=…")
+
+
+def open_reader(moniker: str) -> CardReader:
+    """One card reader. Raises DeviceError, or MissingExtra when an optional package is not installed."""
+    match _split(moniker):
+        case "sim", rest:
+            from hal.sim.cards import open_reader as sim_reader
+
+            return sim_reader(rest)
+        case "pcsc", rest:
+            from hal.pcsc.reader import open_reader as pcsc_reader
+
+            return pcsc_reader(rest)
+    raise _unknown("card reader", moniker, "sim:/path/world.sock?reader=station, pcsc:<reader name>")
+
+
+def _split(moniker: str) -> tuple[str, str]:
+    scheme, _, rest = moniker.partition(":")
+    return scheme, rest
+
+
+def _unknown(role: str, moniker: str, known: str) -> DeviceError:
+    return DeviceError(f"{role} {moniker!r}: this build has no such backend; write one of: {known}")

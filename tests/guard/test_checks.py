@@ -1,0 +1,405 @@
+"""Every fault: what raises it, how fast the contactor opens, what ends it."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from chargerd.guard import rules
+from chargerd.guard.checks import FAULTS, Clears
+from chargerd.guard.lease import ClearFault, Kind, Lock, Measured, Service, Truth
+from chargerd.guard.pilot import X1, F
+from chargerd.guard.setup import OutletSetup
+from tests.guard.bench import OHMS, PERIOD, Bench, charging
+
+SOCKET = OutletSetup(evse=1, wake_up="off")
+
+
+def until_fault(bench: Bench, name: str, limit: float = 10.0) -> float:
+    start = bench.now
+    while name not in bench.faults():
+        assert bench.now - start < limit, f"no {name}, but {bench.faults()}"
+        bench.cycle()
+    assert not bench.out.coil
+    assert bench.out.drive in (X1, F)
+    return bench.now - start
+
+
+def replug(bench: Bench) -> None:
+    bench.level = "A"
+    bench.run(1.0)
+    bench.level = "B"
+    bench.run(1.0)
+
+
+def test_every_fault_has_a_test() -> None:
+    assert set(FAULTS) == {
+        "ContactorWelded", "ContactorNotClosed", "ResidualCurrent", "ResidualSelfTest", "EmergencyStop", "PilotShort",
+        "PilotStuck", "PilotDriverMismatch", "DiodeFault", "ProximityChanged", "ProximityFault",
+        "ConnectorLockFailure", "OverTemperature", "OverCurrent", "DeviceFailure", "LatchUnreadable",
+    }  # fmt: skip
+    assert {name for name, fault in FAULTS.items() if fault.latched} == {"ContactorWelded"}
+
+
+def test_welded() -> None:
+    bench = charging(SOCKET)
+    bench.mirror, bench.level = True, "B"
+    bench.run(2 * PERIOD)
+    assert 0.2 <= until_fault(bench, "ContactorWelded") <= 0.24
+    assert bench.details(Kind.POWER_OFF) == []
+    bench.hear(Lock(1, False))
+    bench.level = "A"
+    bench.run(5.0)
+    assert bench.pin is True
+    assert bench.hear(ClearFault(1, "ContactorWelded", "tech")) == "its cause is still there"
+    bench.mirror = None
+    bench.run(30.0)
+    assert bench.faults() == {"ContactorWelded"}
+    assert bench.pin is True
+    assert bench.hear(ClearFault(1, "ContactorWelded", "tech")) == ""
+    bench.run(1.0)
+    assert bench.faults() == set()
+    assert bench.pin is False
+    assert bench.details(Kind.FAULT_CLEARED) == ["ContactorWelded"]
+
+
+def test_closed_at_start_is_welded_and_never_offered() -> None:
+    bench = Bench()
+    bench.mirror, bench.level = True, "C"
+    assert until_fault(bench, "ContactorWelded") <= 0.24
+    bench.permit()
+    bench.run(10.0)
+    assert (bench.out.coil, bench.out.drive) == (False, X1)
+
+
+def test_latched_from_the_last_run() -> None:
+    bench = Bench(latched=frozenset({"ContactorWelded"}))
+    bench.level = "C"
+    bench.run(6.0)
+    bench.permit()
+    bench.run(5.0)
+    assert bench.out.drive == X1
+    assert bench.state.limit == "fault"
+    assert bench.hear(ClearFault(1, "ContactorWelded", "tech")) == ""
+    bench.run(1.0)
+    assert bench.out.coil
+
+
+def test_unknown_latches_never_clear() -> None:
+    bench = Bench(latched=frozenset({"LatchUnreadable"}))
+    bench.level = "B"
+    bench.run(1.0)
+    assert "restarted" in bench.hear(ClearFault(1, "LatchUnreadable", "tech"))
+    replug(bench)
+    assert bench.faults() == {"LatchUnreadable"}
+
+
+def test_not_closed() -> None:
+    bench = Bench()
+    bench.level, bench.mirror = "B", False
+    bench.run(6.0)
+    bench.permit()
+    bench.level = "C"
+    bench.until("coil")
+    assert 0.2 <= until_fault(bench, "ContactorNotClosed") <= 0.24
+    assert Kind.POWER_ON not in bench.kinds()
+    bench.run(20.0)
+    assert bench.faults() == {"ContactorNotClosed"}
+    replug(bench)
+    assert bench.faults() == set()
+
+
+def test_opened_by_somebody_else() -> None:
+    bench = charging()
+    bench.mirror = False
+    assert until_fault(bench, "ContactorNotClosed") <= 0.24
+    bench.run(0.1)
+    assert bench.details(Kind.POWER_OFF) == ["ContactorNotClosed"]
+
+
+def test_residual_current() -> None:
+    bench = charging()
+    bench.tripped = True
+    bench.mirror = False  # the monitor opened it in hardware
+    assert until_fault(bench, "ResidualCurrent") <= 0.08
+    bench.tripped, bench.mirror = False, None
+    bench.run(60.0)
+    assert bench.faults() == {"ResidualCurrent"}
+    replug(bench)
+    assert bench.faults() == set()
+
+
+def test_an_unplug_fault_may_be_cleared_by_a_technician() -> None:
+    bench = charging()
+    bench.tripped = True
+    until_fault(bench, "ResidualCurrent")
+    assert bench.hear(ClearFault(1, "ResidualCurrent", "tech")) == "its cause is still there"
+    bench.tripped = False
+    bench.run(0.1)
+    assert bench.hear(ClearFault(1, "ResidualCurrent", "tech")) == ""
+    bench.run(0.1)
+    assert bench.faults() == set()
+
+
+def test_the_trip_line_moves_with_the_self_test() -> None:
+    bench = Bench()
+    bench.tripped = True
+    bench.run(1.2)
+    bench.tripped = False
+    bench.run(1.0)
+    assert bench.kinds() == []
+
+
+@pytest.mark.parametrize("result", ["fails", "hangs", "stale"])
+def test_self_test_fails(result: str) -> None:
+    bench = Bench()
+    bench.run(2.0)
+    bench.test_result = result == "stale"
+    bench.test_takes = inf if result == "hangs" else 0.0 if result == "stale" else 0.7
+    bench.level = "B"
+    bench.run(0.2)
+    bench.permit()
+    until_fault(bench, "ResidualSelfTest")
+    bench.run(5.0)
+    assert bench.out.drive == X1
+    bench.test_result, bench.test_takes = True, 0.7
+    replug(bench)
+    assert bench.faults() == set()
+
+
+def test_a_service_self_test_can_take_the_failure_back() -> None:
+    bench = Bench()
+    bench.test_result = False
+    bench.run(2.0)
+    assert bench.faults() == {"ResidualSelfTest"}
+    bench.test_result = True
+    assert bench.hear(Service(1, "self-test")) == ""
+    bench.run(2.0)
+    assert bench.faults() == set()
+
+
+def test_emergency_stop() -> None:
+    bench = charging()
+    bench.emergency = True
+    assert until_fault(bench, "EmergencyStop") == pytest.approx(PERIOD)
+    bench.run(5.0)
+    bench.emergency = False
+    bench.run(0.9)
+    assert bench.faults() == {"EmergencyStop"}
+    bench.run(0.2)
+    assert bench.faults() == set()
+
+
+@pytest.mark.req("IEC 61851-1 A.6 #12")
+def test_pilot_short() -> None:
+    bench = charging()
+    bench.level = "E"
+    assert until_fault(bench, "PilotShort") <= 2 * PERIOD + 1e-6
+    bench.level = "B"
+    bench.run(3.2)
+    assert bench.faults() == set()
+
+
+def test_undefined_pilot() -> None:
+    bench = charging()
+    bench.volts = 7.5
+    assert 0.5 <= until_fault(bench, "PilotStuck") <= 0.54
+    bench.volts = None
+    bench.run(3.2)
+    assert bench.faults() == set()
+
+
+def test_frozen_pilot() -> None:
+    bench = charging()
+    bench.frozen = bench.pilot()
+    bench.permit(0.0)
+    assert 0.5 <= until_fault(bench, "PilotStuck") <= 0.56
+
+
+@pytest.mark.parametrize("generator", [0.5, 0.3, F])
+def test_driver_mismatch(generator: float) -> None:
+    bench = charging()
+    bench.generator = generator
+    assert until_fault(bench, "PilotDriverMismatch") <= 0.24
+    bench.generator = None
+    bench.run(5.3)
+    assert bench.faults() == set()
+
+
+@pytest.mark.req("IEC 61851-1 A.2.3")
+def test_missing_diode() -> None:
+    bench = Bench()
+    bench.level, bench.diode = "B", False
+    bench.run(6.0)
+    assert bench.faults() == set()
+    bench.permit()
+    bench.level = "C"
+    assert until_fault(bench, "DiodeFault") <= 0.2
+    assert Kind.POWER_ON not in bench.kinds()
+    bench.diode = True
+    bench.run(30.0)
+    assert bench.faults() == {"DiodeFault"}
+    replug(bench)
+    assert bench.faults() == set()
+
+
+def test_diode_lost_under_load() -> None:
+    bench = charging()
+    bench.diode = False
+    assert until_fault(bench, "DiodeFault") <= 0.14
+
+
+@pytest.mark.parametrize("ohms", [50.0, 150.0, 3000.0])
+def test_proximity_in_the_gaps(ohms: float) -> None:
+    bench = Bench(SOCKET)
+    bench.ohms, bench.level = ohms, "B"
+    assert 0.5 <= until_fault(bench, "ProximityFault") <= 0.56
+    assert bench.details(Kind.CABLE_IN) == ["0"]
+    bench.ohms = OHMS[32]
+    bench.run(1.2)
+    assert bench.faults() == set()
+
+
+def test_a_vehicle_without_a_cable() -> None:
+    bench = Bench(SOCKET)
+    bench.level = "B"
+    assert until_fault(bench, "ProximityFault") <= 0.56
+    assert bench.state.plug == 0
+
+
+@pytest.mark.parametrize("ohms", [OHMS[13], OHMS[63], 150.0, inf])
+def test_proximity_changes_under_load(ohms: float) -> None:
+    bench = charging(SOCKET)
+    bench.ohms = ohms
+    assert until_fault(bench, "ProximityChanged") <= 0.1
+
+
+def test_lock_does_not_engage() -> None:
+    bench = Bench(SOCKET)
+    bench.ohms, bench.level, bench.pin_stuck = OHMS[32], "C", True
+    bench.run(2.0)
+    bench.permit()
+    tries = 0
+    while "ConnectorLockFailure" not in bench.faults():
+        tries += bench.cycle().lock is True
+        assert tries <= 3
+    assert tries == 3
+    bench.run(30.0)
+    assert bench.faults() == {"ConnectorLockFailure"}
+    assert Kind.POWER_ON not in bench.kinds()
+    bench.pin_stuck = False
+    replug(bench)
+    assert bench.faults() == set()
+
+
+def test_lock_does_not_release_and_a_new_wish_tries_again() -> None:
+    bench = charging(SOCKET)
+    bench.level, bench.pin_stuck = "A", True
+    bench.run(1.0)
+    bench.hear(Lock(1, False))
+    until_fault(bench, "ConnectorLockFailure")
+    bench.pin_stuck = False
+    bench.hear(Lock(1, False))
+    bench.run(1.0)
+    assert bench.pin is False
+    assert bench.faults() == set()
+
+
+@pytest.mark.parametrize("pin", [False, None])
+def test_lock_lost_under_load(pin: bool | None) -> None:
+    bench = charging(SOCKET)
+    bench.pin, bench.pin_stuck = pin, True
+    assert until_fault(bench, "ConnectorLockFailure") <= 0.14
+
+
+def test_over_temperature() -> None:
+    bench = charging()
+    bench.celsius = 80.0
+    assert 2.0 - 1e-6 <= until_fault(bench, "OverTemperature") <= 2.04
+    bench.celsius = 75.1
+    bench.run(20.0)
+    assert bench.faults() == {"OverTemperature"}
+    bench.celsius = 74.9
+    bench.run(2.1)
+    assert bench.faults() == set()
+
+
+def measured(bench: Bench, amps: float, age: float = 0.5) -> None:
+    bench.hear(Measured(1, (amps, 0.0, 0.0), None, None, age))
+
+
+def test_over_current() -> None:
+    bench = charging(amps=16.0)
+    bench.run(10.0)
+    measured(bench, 18.0)
+    bench.run(9.0)
+    assert bench.faults() == set()
+    measured(bench, 18.2)
+    assert 7.0 - 1e-6 <= until_fault(bench, "OverCurrent") <= 7.04
+
+
+def test_over_current_compares_with_the_highest_offer_of_six_seconds() -> None:
+    bench = charging(amps=32.0)
+    bench.run(10.0)
+    bench.permit(10.0)
+    measured(bench, 30.0, age=0.0)
+    took = 0.0
+    while "OverCurrent" not in bench.faults():
+        measured(bench, 30.0, age=0.0)
+        bench.cycle()
+        took += PERIOD
+    assert 13.0 - 1e-6 <= took <= 13.1
+
+
+def test_stale_readings_disable_the_check_visibly() -> None:
+    bench = charging(amps=16.0)
+    measured(bench, 60.0, age=9.0)
+    bench.cycle()
+    assert rules_truth(bench).metered
+    bench.run(1.1)
+    assert not rules_truth(bench).metered
+    bench.run(20.0)
+    assert bench.faults() == set()
+
+
+def test_device_failure() -> None:
+    bench = charging()
+    plug = bench.state.plug
+    bench.fail()
+    assert (bench.out.coil, bench.out.drive) == (False, X1)
+    assert bench.faults() == {"DeviceFailure"}
+    for _ in range(10):
+        bench.fail()
+    bench.run(0.9)
+    assert bench.faults() == {"DeviceFailure"}
+    bench.run(0.3)
+    assert bench.faults() == set()
+    assert bench.details(Kind.POWER_OFF) == ["DeviceFailure"]
+    assert bench.state.plug == plug
+    bench.run(8.0)
+    assert bench.out.coil
+
+
+def test_after_long_blindness_the_vehicle_is_a_new_one() -> None:
+    bench = charging()
+    plug = bench.state.plug
+    for _ in range(6 * 50):
+        bench.fail()
+    bench.run(20.0)
+    assert bench.state.plug not in (0, plug)
+    assert not bench.out.coil
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.clears is Clears.ITSELF])
+def test_what_clears_itself_is_not_for_technicians(name: str) -> None:
+    bench = Bench(latched=frozenset({name}))
+    assert "by itself" in bench.hear(ClearFault(1, name, "tech"))
+
+
+def test_only_what_is_active_can_be_cleared() -> None:
+    assert Bench().hear(ClearFault(1, "DiodeFault", "tech")) == "no such fault is active"
+
+
+def rules_truth(bench: Bench) -> Truth:
+    return rules.truth(bench.setup, bench.state, bench.last, 1, bench.now)

@@ -1,0 +1,235 @@
+"""Whatever happens in whatever order: what must always be true of the contactor, judged from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chargerd.guard import pilot
+from chargerd.guard.lease import ClearFault, Kind, Lock, Measured, Mode, Permit
+from chargerd.guard.pilot import X1
+from chargerd.guard.setup import OutletSetup
+from tests.guard.bench import OHMS, PERIOD, Bench, charging
+
+SETUPS = [
+    OutletSetup(evse=1, tethered=True),
+    OutletSetup(evse=1, wake_up="off"),
+    OutletSetup(evse=1, amps=16.0, wake_after=10.0, ventilation=True),
+]
+
+
+class Judge:
+    """Knows only what went into the guard and what came out."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.asks: list[bool] = [False]
+        self.diodes = 0
+        self.tested = False
+        self.plug = self.closed_for = bench.state.plug
+        self.lease: tuple[int, float, Mode, float] = (0, 0.0, Mode.BASIC, 0.0)
+        self.lease_since_x1 = -inf
+        self.coil_was = bench.out.coil
+        self.opened_at = -inf
+        self.drive_was, self.drive_at = bench.out.drive, -inf
+        self.plugs: set[int] = set()
+        if bench.out.coil:  # began while charging: what led here was seen by other tests
+            self.asks, self.diodes, self.tested = [True] * 50, 99, True
+            self.drive_at = bench.now - 1.0
+        if bench.state.permit is not None:
+            self.lease = (bench.state.plug, bench.state.permit.amps, Mode.BASIC, bench.state.until)
+        self.heard = len(bench.events)
+
+    def permit(self, amps: float, mode: Mode, valid_for: float, stale: bool) -> None:
+        plug = self.bench.state.plug + stale
+        if self.bench.hear(Permit(1, plug, amps, mode=mode, valid_for=valid_for)) == "":
+            assert not stale
+            self.lease = (plug, amps, mode, self.bench.now + valid_for)
+
+    def leased(self) -> float:
+        plug, amps, mode, until = self.lease
+        alive = plug == self.plug != 0 and mode is Mode.BASIC and self.bench.now < until and amps >= 6
+        return amps if alive else 0.0
+
+    def turn(self) -> None:
+        bench, before = self.bench, self.bench.out
+        out = bench.cycle()
+        x = bench.last
+        low, high = (1.25 if bench.setup.ventilation else 4.25), 7.75
+        self.asks.append(low <= x.high <= high)
+        for _, kind, plug, _ in bench.events[self.heard :]:
+            if kind is Kind.VEHICLE_IN:
+                assert plug not in self.plugs
+                assert self.plug == 0
+                self.plugs.add(plug)
+                self.plug, self.diodes, self.tested = plug, 0, False
+            elif kind is Kind.VEHICLE_OUT:
+                assert plug == self.plug
+                assert not out.coil
+                self.plug = 0
+        self.heard = len(bench.events)
+        if pilot.is_pwm(before.drive):
+            self.diodes = self.diodes + 1 if x.low <= -11 else (self.diodes if self.diodes >= 3 else 0)
+        if out.start_test:
+            self.tested = False
+        elif x.test_passed is not None:
+            self.tested = x.test_passed
+        self.contactor(out.coil, x.closed, x.locked)
+        self.pilot(out.drive)
+        assert not (out.lock is False and (out.coil or x.closed))
+
+    def contactor(self, coil: bool, mirror: bool, locked: bool | None) -> None:
+        bench = self.bench
+        if coil:
+            assert not bench.state.faults
+            assert any(self.asks[-2:])
+            assert self.diodes >= 3
+            assert self.tested
+            assert not bench.emergency
+            if not self.coil_was:
+                assert all(self.asks[-15:])
+                assert len(self.asks) >= 15
+                assert self.leased()
+                assert not mirror
+                assert bench.setup.tethered or locked
+                assert not bench.blocked
+                assert pilot.offers(self.drive_was)
+                assert bench.now - self.opened_at >= 5.0 - 1e-6
+                self.closed_for = self.plug
+            assert self.plug == self.closed_for != 0
+        elif self.coil_was:
+            self.opened_at = bench.now
+        self.coil_was = coil
+
+    def pilot(self, drive: float) -> None:
+        bench = self.bench
+        if drive != self.drive_was:
+            if pilot.offers(drive) and pilot.offers(self.drive_was):
+                assert bench.now - self.drive_at >= 5.0 - 1e-6
+            if pilot.offers(drive):
+                cable = bench.setup.amps if bench.setup.tethered else pilot.cable(bench.ohms) or 0.0
+                most = min(self.leased(), bench.setup.amps, cable)
+                assert drive <= (pilot.duty(most) or 0.0)
+            self.drive_was, self.drive_at = drive, bench.now
+        if not self.leased():
+            assert not pilot.offers(drive) or bench.now - self.drive_at < 5.0
+            if self.coil_was:
+                assert drive == X1
+        if self.coil_was and not self.leased():
+            assert bench.now - self.drive_at <= 6.04 + 1e-6
+
+
+Act = Callable[[Judge], None]
+
+
+def put(name: str, value: object) -> Act:
+    return lambda judge: setattr(judge.bench, name, value)
+
+
+def levels() -> st.SearchStrategy[Act]:
+    return st.sampled_from(["A", "B", "C", "C", "C", "D", "E"]).map(lambda level: put("level", level))
+
+
+def permits() -> st.SearchStrategy[Act]:
+    return st.builds(
+        lambda amps, mode, valid, stale: lambda judge: judge.permit(amps, mode, valid, stale),
+        st.sampled_from([0.0, 5.9, 6.0, 10.0, 16.0, 32.0]),
+        st.sampled_from([Mode.BASIC] * 6 + [Mode.DIGITAL, Mode.UNAVAILABLE]),
+        st.sampled_from([10.0, 60.0, 300.0]),
+        st.sampled_from([False] * 5 + [True]),
+    )
+
+
+def mishaps() -> st.SearchStrategy[Act]:
+    def word(made: Lock | Measured | ClearFault) -> Act:
+        return lambda judge: (judge.bench.hear(made), None)[1]
+
+    return st.sampled_from(
+        [
+            *(put("diode", good) for good in (True, True, False)),
+            *(put("tripped", on) for on in (False, False, True)),
+            *(put("emergency", on) for on in (False, False, True)),
+            *(put("mirror", shown) for shown in (None, None, True, False)),
+            *(put("celsius", degrees) for degrees in (None, 20.0, 70.0, 85.0)),
+            *(put("ohms", ohms) for ohms in (OHMS[32], OHMS[32], OHMS[13], 150.0, inf)),
+            *(put("pin_stuck", stuck) for stuck in (False, False, True)),
+            *(put("generator", drive) for drive in (None, None, 0.4, X1)),
+            *(put("volts", volts) for volts in (None, None, 7.5, -5.0, 10.4)),
+            *(put("blocked", on) for on in (False, True)),
+            *(put("test_result", passes) for passes in (True, False)),
+            *(word(Lock(1, locked)) for locked in (True, False)),
+            *(word(ClearFault(1, name, "tech")) for name in ("ContactorWelded", "ResidualCurrent", "DiodeFault")),
+            word(Measured(1, (40.0, 0.0, 0.0), None, None, 0.0)),
+            lambda judge: judge.bench.fail() or setattr(judge, "coil_was", False),
+        ]
+    )
+
+
+def good_mornings() -> st.SearchStrategy[Act]:
+    """All well, a vehicle in B with a lease, asking or about to ask: from here the next act meets something."""
+
+    def start(judge: Judge, waits: int, asks: bool) -> None:
+        bench = judge.bench
+        bench.level, bench.diode, bench.test_result = "B", True, True
+        bench.ohms, bench.celsius = OHMS[32], None
+        bench.tripped = bench.emergency = bench.blocked = bench.pin_stuck = False
+        bench.mirror = bench.volts = bench.generator = None
+        for _ in range(waits):
+            judge.turn()
+        judge.permit(16.0, Mode.BASIC, 60.0, False)
+        for _ in range(20):
+            judge.turn()
+        bench.level = "C" if asks else "B"
+
+    return st.builds(
+        lambda waits, asks: lambda judge: start(judge, waits, asks), st.sampled_from([20, 260, 320]), st.booleans()
+    )
+
+
+ACTS = st.lists(
+    st.tuples(
+        st.one_of(good_mornings(), levels(), levels(), permits(), mishaps(), mishaps()),
+        st.sampled_from([1, 2, 3, 5, 12, 13, 14, 16, 18, 50, 260, 310]),
+    ),
+    max_size=30,
+)
+
+
+@pytest.mark.req("IEC 61851-1 A.6")
+@settings(max_examples=200, deadline=None)
+@given(setup=st.sampled_from(SETUPS), already=st.booleans(), acts=ACTS)
+def test_the_contactor_is_closed_only_for_good_reasons(
+    setup: OutletSetup, already: bool, acts: list[tuple[Act, int]]
+) -> None:
+    bench = charging(setup) if already else Bench(setup)
+    if not already:
+        bench.ohms = OHMS[32]
+    judge = Judge(bench)
+    for act, turns in acts:
+        act(judge)
+        for _ in range(turns):
+            judge.turn()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    setup=st.sampled_from(SETUPS),
+    mess=st.lists(st.tuples(st.one_of(levels(), mishaps()), st.integers(1, 60)), max_size=6),
+    level=st.sampled_from(["A", "B", "E"]),
+)
+def test_after_the_vehicle_leaves_c_the_contactor_opens_within_100_ms(
+    setup: OutletSetup, mess: list[tuple[Act, int]], level: str
+) -> None:
+    judge = Judge(charging(setup))
+    for act, turns in mess:
+        act(judge)
+        for _ in range(turns):
+            judge.turn()
+    bench = judge.bench
+    bench.level, bench.volts, bench.generator, bench.mirror = level, None, None, None
+    bench.run(2 * PERIOD)
+    assert not bench.out.coil  # and 20 ms to carry it out, and 20 ms for the contactor itself

@@ -1,0 +1,238 @@
+"""The guard as a process, in front of the simulated world as another one: sockets, signals, watchdog, rights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chargerd.guard.lease import Event, Hello, Kind, Permit, Refused, Replay, Truth, Welcome, Word, decode, encode
+
+GUARD = """
+import os, sys
+from chargerd.guard.loop import run
+from chargerd.guard.setup import GuardSetup, OutletSetup
+folder, uid = sys.argv[1], int(sys.argv[2])
+notes = os.open(folder + "/notes", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+setup = GuardSetup((OutletSetup(evse=1, tethered=True), OutletSetup(evse=2)))
+sys.exit(run(setup, f"sim:{folder}/world.sock", folder + "/guard.sock", folder + "/truth.sock", folder + "/latch", uid,
+             build="b7", notify=lambda text: os.write(notes, text.encode() + b"\\n")))
+"""
+
+
+def wait_for(what: Callable[[], object], limit: float = 10.0) -> None:
+    end = time.monotonic() + limit
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+class Place:
+    """A folder with a world, a guard, and a socket to talk to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.running: list[subprocess.Popen[bytes]] = []
+        (folder / "latch").touch()
+
+    def world(self) -> subprocess.Popen[bytes]:
+        path = str(self.folder / "world.sock")
+        world = self.start("-m", "hal.sim.serve", "--socket", path, "--outlets", "2", "--tethered", "1")
+        wait_for(lambda: (self.folder / "world.sock").exists())
+        return world
+
+    def guard(self, uid: int = os.getuid()) -> subprocess.Popen[bytes]:
+        guard = self.start("-c", GUARD, str(self.folder), str(uid))
+        wait_for(lambda: "READY=1" in self.notes() or guard.poll() is not None)
+        return guard
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE)
+        self.running.append(process)
+        return process
+
+    def notes(self) -> list[str]:
+        path = self.folder / "notes"
+        return path.read_text().split() if path.exists() else []
+
+    def sim(self, method: str, **params: object) -> dict[str, object]:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(5)
+            line.connect(str(self.folder / "world.sock"))
+            line.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
+            answer: dict[str, object] = json.loads(line.makefile().readline())
+        assert "error" not in answer, answer
+        return answer
+
+    def connect(self, name: str = "guard.sock") -> socket.socket:
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        peer.settimeout(5)
+        peer.connect(str(self.folder / name))
+        return peer
+
+    def end(self) -> None:
+        for process in reversed(self.running):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    place.end()
+
+
+def hear(peer: socket.socket) -> Word:
+    return decode(peer.recv(600))
+
+
+def hear_until(peer: socket.socket, kind: Kind) -> Event:
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        word = hear(peer)
+        if isinstance(word, Event) and word.kind is kind:
+            return word
+    raise AssertionError(f"no {kind}")
+
+
+def test_a_session_through_the_world(place: Place) -> None:
+    place.world()
+    guard = place.guard()
+    with place.connect() as daemon:
+        daemon.send(encode(Hello(1, "d")))
+        welcome = hear(daemon)
+        assert isinstance(welcome, Welcome)
+        assert (welcome.build, welcome.outlets) == ("b7", 2)
+        daemon.send(encode(Replay(welcome.epoch, 0)))
+        place.sim("sim.plug", outlet=2, cable_amps=20)
+        arrived = hear_until(daemon, Kind.VEHICLE_IN)
+        daemon.send(encode(Permit(2, arrived.plug, 32.0)))
+        hear_until(daemon, Kind.LOCKED)
+        hear_until(daemon, Kind.POWER_ON)
+        with place.connect("truth.sock") as visitor:
+            assert isinstance(hear(visitor), Welcome)
+            assert isinstance(hear(visitor), Truth)
+            truth = hear(visitor)
+            assert visitor.recv(600) == b""
+        assert isinstance(truth, Truth)
+        assert (truth.outlet, truth.closed, truth.offered, truth.limit, truth.locked) == (2, True, 20.0, "cable", True)
+        with place.connect() as second:
+            assert hear(second) == Refused("connection", "another daemon is connected")
+    guard.send_signal(signal.SIGTERM)
+    assert guard.wait(5) == 0
+    audit = json.dumps(place.sim("sim.audit"))
+    assert '"unsafe": 0' in audit
+    assert place.notes()[0] == "READY=1"
+    assert place.notes().count("WATCHDOG=1") >= 2
+    assert place.notes()[-1] == "STOPPING=1"
+
+
+def test_a_daemon_that_dies_is_replaced_and_the_car_does_not_notice(place: Place) -> None:
+    place.world()
+    place.guard()
+    with place.connect() as daemon:
+        daemon.send(encode(Hello(1, "d")))
+        daemon.send(encode(Replay(0, 0)))
+        place.sim("sim.plug", outlet=1)
+        arrived = hear_until(daemon, Kind.VEHICLE_IN)
+        daemon.send(encode(Permit(1, arrived.plug, 16.0)))
+        power = hear_until(daemon, Kind.POWER_ON)
+    time.sleep(0.1)
+    with place.connect() as daemon:
+        daemon.send(encode(Hello(1, "d")))
+        welcome = hear(daemon)
+        assert isinstance(welcome, Welcome)
+        assert welcome.last == power.seq
+        truth = hear(daemon)
+        assert isinstance(truth, Truth)
+        assert truth.closed
+
+
+def test_only_the_daemons_user_is_heard(place: Place) -> None:
+    place.world()
+    place.guard(uid=os.getuid() + 1)
+    with place.connect() as stranger:
+        assert hear(stranger) == Refused("connection", f"only uid {os.getuid() + 1} may speak here")
+        assert stranger.recv(600) == b""
+
+
+def test_hostile_packets_and_floods_do_not_stop_it(place: Place) -> None:
+    place.world()
+    place.guard()
+    with place.connect() as daemon:
+        daemon.send(b"x" * 5000)
+        assert isinstance(hear(daemon), Refused)
+        daemon.settimeout(1)
+        try:
+            for _ in range(2000):
+                daemon.send(b"[" * 100)
+        except OSError:
+            pass  # dropped: it never read the answers
+    wait_for(lambda: fresh_welcome(place))
+
+
+def fresh_welcome(place: Place) -> bool:
+    with place.connect() as daemon:
+        daemon.send(encode(Hello(1, "d")))
+        return isinstance(hear(daemon), Welcome)
+
+
+def test_the_world_may_go_and_come_back(place: Place) -> None:
+    world = place.world()
+    place.guard()
+
+    def faults() -> tuple[str, ...]:
+        with place.connect("truth.sock") as visitor:
+            hear(visitor)
+            truth = hear(visitor)
+        assert isinstance(truth, Truth)
+        return truth.faults
+
+    assert faults() == ()
+    world.kill()
+    wait_for(lambda: faults() == ("DeviceFailure",))
+    (place.folder / "world.sock").unlink()
+    place.world()
+    wait_for(lambda: faults() == ())
+
+
+def test_no_board_is_an_error_that_says_what_to_do(place: Place) -> None:
+    guard = place.guard()
+    assert guard.wait(5) == os.EX_UNAVAILABLE
+    assert b"hal.sim.serve" in (guard.communicate()[1])
+
+
+def test_a_weld_survives_the_guard(place: Place) -> None:
+    place.world()
+    guard = place.guard()
+    with place.connect() as daemon:
+        daemon.send(encode(Hello(1, "d")))
+        daemon.send(encode(Replay(0, 0)))
+        place.sim("sim.plug", outlet=1)
+        arrived = hear_until(daemon, Kind.VEHICLE_IN)
+        daemon.send(encode(Permit(1, arrived.plug, 16.0)))
+        hear_until(daemon, Kind.POWER_ON)
+        place.sim("sim.fault", outlet=1, fault="contactor-welded", active=True)
+        place.sim("sim.unplug", outlet=1)
+        assert hear_until(daemon, Kind.FAULT).detail == "ContactorWelded"
+    wait_for(lambda: (place.folder / "latch").read_text() == "1 ContactorWelded\n")
+    guard.kill()
+    guard.wait(5)
+    place.sim("sim.fault", outlet=1, fault="contactor-welded", active=False)
+    (place.folder / "notes").unlink()
+    place.guard()
+    with place.connect("truth.sock") as visitor:
+        hear(visitor)
+        truth = hear(visitor)
+    assert isinstance(truth, Truth)
+    assert truth.faults == ("ContactorWelded",)

@@ -1,0 +1,334 @@
+"""The configuration file: what it may say, and how every mistake is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chargerd import config
+from chargerd.config import Config, parse
+from chargerd.core.variables import SETTINGS
+from chargerd.errors import ConfigInvalid, Problem
+
+GOOD = """\
+[station]
+id = "CS-7"
+max_amps = 32
+
+[csms]
+url = "wss://csms.example/ocpp"
+password = "a secret of the owner"
+
+[[outlet]]
+evse = 1
+amps = 32
+meter = "sim:/run/w?outlet=1"
+
+[[outlet]]
+evse = 2
+amps = 16.5
+phases = 1
+tethered = true
+
+[guard]
+board = "sim:/run/w"
+
+[[reader]]
+device = "pcsc:ACR122"
+evse = 2
+"""
+
+
+def problems(text: str) -> list[Problem]:
+    with pytest.raises(ConfigInvalid) as caught:
+        parse(text, "c.toml")
+    return list(caught.value.problems)
+
+
+def only(text: str) -> Problem:
+    found = problems(text)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_a_good_file_becomes_values_with_defaults() -> None:
+    got = parse(GOOD)
+    assert got.station.id == "CS-7"
+    assert got.station.max_amps == 32.0 and isinstance(got.station.max_amps, float)
+    assert got.csms.version == ("1.6",)
+    assert [(o.evse, o.connector, o.amps, o.phases, o.tethered) for o in got.outlets] == [
+        (1, 1, 32.0, 3, False),
+        (2, 1, 16.5, 1, True),
+    ]
+    assert got.outlets[1].meter == config.NO_METER
+    assert [(r.device, r.evse) for r in got.readers] == [("pcsc:ACR122", 2)]
+    assert got.backend
+
+
+def test_sockets_and_files_live_in_their_directories_unless_absolute() -> None:
+    got = parse(GOOD.replace('id = "CS-7"', 'id = "CS-7"\nrun_dir = "/r"\nstate_dir = "/s"'))
+    assert str(got.guard_socket) == "/r/guard.sock"
+    assert str(got.guard_watch_socket) == "/r/guard-ro.sock"
+    assert str(got.control_socket) == "/r/control.sock"
+    assert str(got.latch_file) == "/s/latch"
+    assert str(parse(GOOD.replace("[guard]", '[guard]\nsocket = "/else/g"')).guard_socket) == "/else/g"
+
+
+def test_a_secret_is_not_in_the_repr() -> None:
+    assert "secret" not in repr(parse(GOOD))
+
+
+def test_without_a_backend() -> None:
+    got = parse(GOOD.replace("wss://csms.example/ocpp", "none") + '[authorization]\nmode = "free"\n')
+    assert not got.backend
+    assert got.authorization.mode == "free"
+
+
+# ---------------------------------------------------------------- the reference
+
+
+def test_the_reference_loads_and_is_the_deployed_file() -> None:
+    assert isinstance(parse(config.reference()), Config)
+    deployed = Path(__file__).parents[1] / "deploy" / "chargerd.toml"
+    assert deployed.read_text(encoding="utf-8") == config.reference(), "write it anew with chargerd config --reference"
+
+
+def test_every_commented_default_of_the_reference_can_be_pasted() -> None:
+    text = re.sub(r"^#(?=\S)", "", config.reference(), flags=re.MULTILINE)
+    got, plain = parse(text), parse(config.reference())
+    assert (got.station, got.csms, got.outlets, got.guard, got.log) == (
+        plain.station,
+        plain.csms,
+        plain.outlets,
+        plain.guard,
+        plain.log,
+    )
+    assert {name: SETTINGS[name].default for name in got.initial} == dict(got.initial)
+    assert set(SETTINGS) - set(got.initial) == {"basic_auth_password"}
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "what", "remedy"),
+    [
+        ("max_amps = 32", "max_amps = 5.9", 3, "station.max_amps", "is 5.9", "6 to 1000 A"),
+        ("max_amps = 32", "max_amps = nan", 3, "station.max_amps", "is nan", "6 to 1000 A"),
+        ("max_amps = 32", "max_amps = true", 3, "station.max_amps", "is true or false", "give a number"),
+        ("max_amps = 32", 'max_amps = "32"', 3, "station.max_amps", "is a text", "give a number"),
+        ("max_amps = 32", "", 1, "station.max_amps", "is missing", "add max_amps = 32"),
+        ('id = "CS-7"', 'id = "CS:7"', 2, "station.id", 'is "CS:7"', 'like "CS-0001"'),
+        ('id = "CS-7"', f'id = "{"x" * 49}"', 2, "station.id", "49 characters", "at most 48"),
+        ('id = "CS-7"', 'idd = "CS-7"\nid = "x"', 2, "station.idd", "unknown key", "did you mean id?"),
+        ('id = "CS-7"', 'id = "x"\nrun_dir = "run"', 3, "station.run_dir", 'is "run"', "absolute path"),
+        ("[csms]", "[cmss]\n[csms]", 5, "cmss", "unknown section", "did you mean csms?"),
+        ("wss://", "https://", 6, "csms.url", "no ws:// or wss://", "none"),
+        ("wss://csms", "wss://u:p@csms", 6, "csms.url", "more than host", "csms.password"),
+        ("csms.example/ocpp", "csms.example/ocpp?a=1", 6, "csms.url", "more than host", "csms.password"),
+        ("csms.example", "csms.example:99999", 6, "csms.url", "no ws:// or wss://", "none"),
+        ("[csms]", '[csms]\nversion = ["1.5"]', 6, "csms.version", 'has "1.5"', "1.6 or 2.0.1"),
+        ("[csms]", '[csms]\nversion = ["1.6", "1.6"]', 6, "csms.version", "repetitions", '["1.6", "2.0.1"]'),
+        ("[csms]", '[csms]\npassword_file = "/x"', 8, "csms.password", "beside password_file", "keep one"),
+        ("amps = 16.5", "amps = 81", 16, "outlet[2].amps", "is 81", "6 to 80 A"),
+        ("phases = 1", "phases = 2", 17, "outlet[2].phases", "is 2", "1 or 3"),
+        ('meter = "sim:/run/w?outlet=1"', 'plug = "type1"', 12, "outlet[1].plug", "type 1 socket", "tethered"),
+        ("evse = 2\namps", "evse = 2\nconnector = 2\namps", 9, "outlet", "connectors [2]", "without gaps"),
+        ('"pcsc:ACR122"\nevse = 2', '"pcsc:ACR122"\nevse = 3', 25, "reader[1].evse", "no EVSE 3", "[1, 2]"),
+        ('"pcsc:ACR122"', '"ACR122"', 24, "reader[1].device", 'is "ACR122"', "sim:/run"),
+        ('[guard]\nboard = "sim:/run/w"', "", 0, "guard", "is missing", "[guard]"),
+        ("[guard]", f'[guard]\nsocket = "{"x" * 100}"', 21, "guard.socket", "bytes with run_dir", "at most 107"),
+        ("[csms]", "[log]\nlevel = 3\n[csms]", 6, "log.level", "is a whole number", "text in quotes"),
+        ("[csms]", "[ocpp16]\nHeartbeatInterval = 0\n[csms]", 6, "ocpp16.HeartbeatInterval", 'is "0"', "at least 1 s"),
+        (
+            "[csms]",
+            "[ocpp16]\nHartbeatInterval = 9\n[csms]",
+            6,
+            "ocpp16.HartbeatInterval",
+            "unknown",
+            "HeartbeatInterval?",
+        ),
+        (
+            "[csms]",
+            "[ocpp16]\nNumberOfConnectors = 9\n[csms]",
+            6,
+            "ocpp16.NumberOfConnectors",
+            "cannot be set",
+            "remove",
+        ),
+        ("[csms]", "[ocpp16]\nResetRetries = 1.5\n[csms]", 6, "ocpp16.ResetRetries", "no OCPP value", "a number"),
+        (
+            "[csms]",
+            '[ocpp2]\n"SecurityCtrlr.BasicAuthPassword" = "0123456789abcdef"\n[csms]',
+            6,
+            "ocpp2.SecurityCtrlr.BasicAuthPassword",
+            "is a secret",
+            "csms.password",
+        ),
+        (
+            "[csms]",
+            "[ocpp16]\nResetRetries = 2\n[ocpp2]\nOCPPCommCtrlr.ResetRetries = 3\n[csms]",
+            8,
+            "ocpp2.OCPPCommCtrlr.ResetRetries",
+            "other name",
+            "keep one",
+        ),
+        ("[csms]", "ocpp2 = 3\n[csms]", 5, "station.ocpp2", "unknown key", "known: "),
+    ],
+)
+def test_a_mistake_names_line_key_value_and_remedy(
+    old: str, new: str, line: int, key: str, what: str, remedy: str
+) -> None:
+    assert GOOD.count(old) == 1
+    found = only(GOOD.replace(old, new))
+    assert (found.file, found.line, found.key) == ("c.toml", line, key)
+    assert what in found.what
+    assert remedy in found.remedy
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    text = GOOD.replace("max_amps = 32", "max_amps = 2").replace("amps = 16.5", "amps = 1").replace("device", "devise")
+    assert [(p.line, p.key) for p in problems(text)] == [
+        (3, "station.max_amps"),
+        (16, "outlet[2].amps"),
+        (24, "reader[1].devise"),
+        (23, "reader[1].device"),
+    ]
+
+
+def test_outlets_are_numbered_without_gaps_and_repetitions() -> None:
+    twice = problems(GOOD.replace("evse = 2\namps", "evse = 1\namps"))
+    assert [(p.key, p.what) for p in twice] == [
+        ("outlet[2].connector", "stands twice"),
+        ("reader[1].evse", "there is no EVSE 2"),
+    ]
+    gap = only(GOOD.replace("evse = 2", "evse = 3"))
+    assert (gap.line, gap.what) == (9, "EVSE numbers are [1, 3]")
+
+
+def test_sections_of_the_wrong_shape() -> None:
+    assert only(GOOD.replace("[guard]", "[[guard]]")).remedy == "write [guard] on a line of its own"
+    no_outlet = GOOD[: GOOD.index("[[outlet]]")] + GOOD[GOOD.index("[guard]") :]
+    assert only(no_outlet).key == "outlet"
+    assert only(no_outlet + "[outlet]\nevse = 1\namps = 6\n").remedy == "write [[outlet]] 1 to 16 times"
+    inline = no_outlet.replace("[station]", "outlet = [{evse = 1, amps = 99}]\n[station]").replace("evse = 2", "")
+    assert (only(inline).line, only(inline).key) == (1, "outlet[1].amps")
+
+
+def test_lines_inside_a_text_of_many_lines_are_no_keys() -> None:
+    text = GOOD.replace("max_amps = 32", 'vendor = """\nmodel = 3\n"""\nmodel = 4\nmax_amps = 32')
+    assert {(p.key, p.line) for p in problems(text)} == {("station.vendor", 3), ("station.model", 6)}
+
+
+def test_what_is_no_toml_names_its_line() -> None:
+    found = only("[station]\nid = CS-7\n")
+    assert found.line == 2
+    assert "not TOML" in found.what
+    assert "not TOML" in only("a = " + "[" * 5000).what
+    assert "not TOML" in only("a = " + "9" * 5000).what
+
+
+@given(st.text(max_size=200))
+def test_no_text_does_anything_but_name_problems(text: str) -> None:
+    assert problems(text)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "url", "x"]), inner, max_size=3)
+        ),
+        max_leaves=6,
+    ),
+    st.sampled_from(["station", "csms", "outlet", "reader", "guard", "log", "authorization", "ocpp16", "ocpp2"]),
+)
+def test_no_value_in_any_section_is_taken_unseen(value: object, section: str) -> None:
+    if value is None or value in ([], {}):
+        return
+    rest = "".join(f"[{name}]\n" for name in ("station", "csms", "guard") if name != section)
+    assert problems(f"{section} = {_toml(value)}\n{rest}")
+
+
+def _toml(value: object) -> str:
+    match value:
+        case None:
+            return '"none"'
+        case bool():
+            return str(value).lower()
+        case str():
+            return '"' + "".join(c if c.isalnum() and c.isascii() else f"\\U{ord(c):08x}" for c in value) + '"'
+        case list():
+            return "[" + ",".join(map(_toml, value)) + "]"
+        case dict():
+            return "{" + ",".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    return str(value)
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_load_reads_a_file_and_its_password_file(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("from the file\nnot this\n", encoding="utf-8")
+    file = tmp_path / "c.toml"
+    file.write_text(GOOD.replace('password = "a secret of the owner"', f'password_file = "{secret}"'), encoding="utf-8")
+    assert config.load(file).csms.password == "from the file"
+    secret.write_text("\n", encoding="utf-8")
+    with pytest.raises(ConfigInvalid, match="holds no usable password"):
+        config.load(file)
+    secret.unlink()
+    with pytest.raises(ConfigInvalid, match=r"c\.toml:7: csms\.password_file: cannot be read \(FileNotFoundError\)"):
+        config.load(file)
+
+
+def test_load_refuses_what_cannot_be_a_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    with pytest.raises(ConfigInvalid, match="No such file"):
+        config.load(file)
+    file.write_bytes(b"# fine\n\xff\n")
+    with pytest.raises(ConfigInvalid, match=r"c\.toml:2: not UTF-8"):
+        config.load(file)
+    file.write_bytes(b"#" * (config.MOST_BYTES + 1))
+    with pytest.raises(ConfigInvalid, match="more than 262144 bytes"):
+        config.load(file)
+
+
+# ---------------------------------------------------------------- what the core gets
+
+
+def test_initial_values_by_both_names_reach_the_registry() -> None:
+    text = GOOD + (
+        '[ocpp16]\nheartbeatinterval = 77\nMeterValuesSampledData = ["Voltage", "current.import"]\n'
+        'LocalPreAuthorize = true\n[ocpp2]\n"OCPPCommCtrlr.MessageAttempts[TransactionEvent]" = 9\n'
+        "TxCtrlr.EVConnectionTimeOut = 33\n"
+    )
+    variables = parse(text).variables()
+    assert variables.get_int("heartbeat_interval") == 77
+    assert variables.get_list("sampled_measurands") == ("Voltage", "Current.Import")
+    assert variables.get_bool("local_pre_authorize")
+    assert variables.get_int("transaction_attempts") == 9
+    assert variables.get_int("connection_timeout") == 33
+    assert not variables.overrides, "the file is no override: what it says is not persisted"
+
+
+def test_phase_rotation_is_unknown_or_not_applicable_until_told() -> None:
+    assert parse(GOOD).variables().get_text("phase_rotation") == "1.Unknown,2.NotApplicable"
+    told = parse(GOOD + '[ocpp16]\nConnectorPhaseRotation = "1.RST,2.NotApplicable"\n')
+    assert told.variables().get_text("phase_rotation") == "1.RST,2.NotApplicable"
+
+
+def test_facts_of_the_installation() -> None:
+    facts = parse(GOOD).facts()
+    assert facts["outlets"] == "1.1,2.1"
+    assert facts["connectors"] == "2"
+    assert facts["tethered"] == "2.1"
+    assert (facts["connector_type.1.1"], facts["connector_type.2.1"]) == ("sType2", "cType2")
+    assert (facts["evse_power_max.1"], facts["evse_power_max.2"]) == ("22080", "3795")
+    assert facts["security_profile"] == "2"
+    assert parse(GOOD.replace("wss:", "ws:")).facts()["security_profile"] == "1"
+    assert parse(GOOD.replace('password = "a secret of the owner"', "")).facts()["security_profile"] == "0"
