@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chargerd.core.commands import BootCause, SendBoot, SendHeartbeat, SendStatus
+from chargerd.core.commands import BootCause, SendBoot, SendHeartbeat
 from chargerd.core.draft import Draft
 from chargerd.core.events import BootAnswered, BootStatus
 from chargerd.core.variables import check
@@ -41,7 +41,6 @@ def answered(draft: Draft, event: BootAnswered) -> None:
             draft.set(variables=state.variables.with_("heartbeat_interval", str(event.interval)))
         draft.set(boot=replace(state.boot, status=event.status, asked=False, next_try=None))
         _schedule_heartbeat(draft)
-        draft.do(SendStatus())
         return
     # An answer that was lost takes nothing back; a refusal does.
     status = state.boot.status if event.status is BootStatus.NONE else event.status

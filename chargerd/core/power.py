@@ -16,6 +16,7 @@ from chargerd.core.state import Outlet, Station
 from chargerd.core.status import LOWEST_AMPS, blocking, charging_state
 
 SETTLING = 4.0  # s a vehicle gets to answer the pilot before its silence is told
+LEAVING = 0.5  # s from the contactor's opening until it is clear that the vehicle is still there
 
 
 def entitled(station: Station, outlet: Outlet) -> bool:
@@ -27,6 +28,14 @@ def entitled(station: Station, outlet: Outlet) -> bool:
         return False
     tx = visit.tx
     return tx is None or (tx.told and tx.stopping is None and tx.reading_by is None)
+
+
+def switched(draft: Draft, rank: int, on: bool) -> None:
+    """The contactor closed or opened; why it opened may be known only a moment later."""
+    opened = draft.outlet(rank).live.powered and not on
+    draft.set_live(rank, powered=on)
+    if opened:
+        draft.set_live(rank, settling_until=draft.now.mono + LEAVING)
 
 
 def settle(draft: Draft) -> None:
@@ -58,14 +67,12 @@ def _permits(draft: Draft) -> None:
                 permit=wanted,
                 settling_until=draft.now.mono + SETTLING if raised and not live.powered else live.settling_until,
             )
-        _settled(draft, rank, amps)
+        _settled(draft, rank)
 
 
-def _settled(draft: Draft, rank: int, amps: float) -> None:
+def _settled(draft: Draft, rank: int) -> None:
     live = draft.outlet(rank).live
-    if live.settling_until is not None and (
-        live.powered or amps < LOWEST_AMPS or draft.now.mono >= live.settling_until
-    ):
+    if live.settling_until is not None and (live.powered or draft.now.mono >= live.settling_until):
         draft.set_live(rank, settling_until=None)
 
 

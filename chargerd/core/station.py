@@ -90,7 +90,7 @@ def _take(draft: Draft, event: Event) -> None:
         case VehicleReady(rank, _, ready):
             draft.set_live(rank, ready=ready)
         case Power(rank, on):
-            draft.set_live(rank, powered=on)
+            power.switched(draft, rank, on)
         case Fault(rank, name, active):
             faults = draft.outlet(rank).live.faults
             _set_faults(draft, rank, faults | {name} if active else faults - {name})

@@ -1,8 +1,8 @@
 """What an outlet is, in one word: derived from the joint state each time, never stored as another truth.
 
 `joint` gives the nine words of OCPP 1.6 (§4.9); 2.x folds five out of them and of what is plugged. After power has
-been offered the vehicle gets a moment to answer (`Live.settling_until`): until then nothing is said that would be
-taken back a second later.
+been offered, and after the contactor has opened, things get a moment to settle (`Live.settling_until`): until then
+nothing new is said that would be taken back a second later.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def charging_state(outlet: Outlet) -> ChargingState:
     if visit.auth is None or tx is None or not tx.told:
         return ChargingState.CONNECTED
     if live.settling_until is not None:
-        return ChargingState.SUSPENDED_EVSE if tx.energised else ChargingState.CONNECTED
+        return tx.state
     offered = live.permit is not None and live.permit[1] >= LOWEST_AMPS
     return ChargingState.SUSPENDED_EV if offered else ChargingState.SUSPENDED_EVSE
 

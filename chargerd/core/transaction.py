@@ -160,7 +160,7 @@ def tell_changes(draft: Draft, rank: int) -> None:
         return
     tx, auth = visit.tx, visit.auth
     state = tx.state if rank == LOBBY else charging_state(draft.outlet(rank))
-    draft.set_tx(rank, state=state, energised=tx.energised or state is ChargingState.CHARGING)
+    draft.set_tx(rank, state=state)
     told = len(draft.records)
     if auth is not None and not auth.token.same(tx.token):
         draft.set_tx(rank, token=auth.token)

@@ -92,6 +92,7 @@ class Charger:
         self._store, self._clock, self._mint, self._facts, self._leave = store, clock, mint, facts, leave
         self._events: deque[tuple[Event, Position | None]] = deque()
         self._stepping = False
+        self._dead = False
         self._uncommitted = 0
         self._held: deque[Callable[[], None]] = deque()  # deeds whose step is in memory only: the disk fails
         self._asks = 0
@@ -113,6 +114,8 @@ class Charger:
 
     def feed(self, event: Event, position: Position | None = None) -> None:
         """Take an event; `position` of the guard's events is written down with what it causes."""
+        if self._dead:
+            return
         self._events.append((event, position))
         if self._stepping:
             return
@@ -251,7 +254,7 @@ class Charger:
         future.add_done_callback(lambda done: self._committed(done, then))
 
     def _committed(self, done: asyncio.Future[None], then: Callable[[], None] | None) -> None:
-        if done.cancelled():
+        if done.cancelled() or self._dead:
             return
         failed = done.exception() is not None or bool(self._held)
         if then is not None:
@@ -312,6 +315,12 @@ class Charger:
         if len(self._poison) == POISON_MOST and now - self._poison[0] <= POISON_WITHIN:
             log.critical("%d such events within %d s: the process ends", POISON_MOST, POISON_WITHIN)
             self._leave(EXIT_POISON)
+
+    def die(self) -> None:
+        """Take and do nothing any more, as a killed process: for simulations only."""
+        self._dead = True
+        self._events.clear()
+        self.stop()
 
     def stop(self) -> None:
         if self._wake is not None:

@@ -82,6 +82,7 @@ class Conversation:
         self._step = 0
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
+        self._accepted = False
         self._closed_at: float | None = None
         self._quiet = asyncio.Event()  # set whenever something may have been said to the end
 
@@ -125,11 +126,10 @@ class Conversation:
             case SendBoot():
                 self._boot = command
             case SendStatus(outlet=None):
-                self.outbox.forget_told()
-                self._offer_statuses(self._host.state)
+                for slot in self.dialect.statuses(self._host.state):
+                    self._volatile(self._status(slot))
             case SendStatus(outlet=rank):
-                slot = "0" if rank == 0 else self.dialect.slot(self._host.state, rank or 1)
-                self._volatile(self._status(slot))
+                self._volatile(self._status(self.dialect.slot(self._host.state, rank)))
             case SendHeartbeat():
                 self._volatile(command)
             case AskAuthorize():
@@ -287,8 +287,12 @@ class Conversation:
 
     def _offer_statuses(self, state: Station) -> None:
         """Statuses are told once the backend wants to hear anything, and the guard has said what is true."""
+        accepted = state.boot.status is BootStatus.ACCEPTED
+        if accepted and not self._accepted:
+            self.outbox.forget_told()  # after its word to the boot the backend is told everything (1.6 §4.2, B01.FR.05)
+        self._accepted = accepted
         unknown = any(not o.live.known and not o.live.faults for o in state.outlets)
-        if unknown or state.boot.status is not BootStatus.ACCEPTED:
+        if unknown or not accepted:
             return
         now = self._clock.now()
         due = now.mono + state.variables.get_int("minimum_status_duration")

@@ -165,6 +165,13 @@ class Link:
         await asyncio.wait({self._outer})
         self._outer = None
 
+    def kill(self) -> None:
+        """Cut the connection in the middle of whatever goes on, as a killed process does."""
+        if self._outer is not None:
+            self._outer.cancel()
+        if self._open is not None:
+            self._open.connection.transport.abort()
+
     def send(self, frame: str) -> bool:
         """Queue a frame of text; False when the link is not open (the frame is not kept)."""
         if self._open is None:

@@ -60,10 +60,14 @@ class Devices:
         for reader in self._readers:
             self._spawn(self._taps(reader))
 
+    def abandon(self) -> None:
+        """Fall silent, as a killed process does."""
+        for task in list(self._tasks):
+            task.cancel()
+
     async def stop(self) -> None:
         tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
+        self.abandon()
         await asyncio.gather(*tasks, return_exceptions=True)
         devices: list[Meter | CardReader] = [*self._meters.values(), *(reader.device for reader in self._readers)]
         for device in devices:

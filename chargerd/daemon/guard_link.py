@@ -70,6 +70,12 @@ class GuardLink:
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._run(), name="guard"), asyncio.create_task(self._renew())]
 
+    def abandon(self) -> None:
+        """Fall silent in the middle of whatever goes on, as a killed process does."""
+        for task in self._tasks:
+            task.cancel()
+        self._transport.close()
+
     async def stop(self) -> None:
         """Leave; permits run out by themselves."""
         for task in self._tasks:
@@ -149,8 +155,9 @@ class GuardLink:
                     self._position = (epoch, 0)
                 self._replayed(after if known == epoch else 0)
             case lease.Gap(until=until):
-                log.warning("guard: events up to number %d are gone", until)
-                self._feed(GuardLost(), None)
+                if self._last is None:  # in the middle of a conversation: what we believed is void
+                    log.warning("guard: events up to number %d are gone", until)
+                    self._feed(GuardLost(), None)
                 self._position = (self._position[0], max(self._position[1], until))
                 self._replayed(until)
             case lease.Event():
@@ -255,31 +262,37 @@ class Turning(Protocol):
 
 
 class LocalTransport:
-    """A guard in this process, turned every `period` seconds: for simulations only."""
+    """A guard in this process, turned every `period` seconds until it is killed: for simulations only."""
 
     def __init__(self, guard: Turning, period: float = 0.02) -> None:
         self._guard, self._period = guard, period
-        self._packets: asyncio.Queue[bytes] = asyncio.Queue()
-        self._turning: asyncio.Task[None] | None = None
+        self._packets: asyncio.Queue[bytes] | None = None
+        self._turning = asyncio.get_running_loop().create_task(self._turn(), name="guard")
 
     async def open(self) -> None:
+        if self._turning.done():
+            raise OSError("the guard is dead")
         self._packets = asyncio.Queue()
         self._guard.connected(self._now())
-        if self._turning is None:
-            self._turning = asyncio.create_task(self._turn(), name="guard cycle")
 
     def send(self, packet: bytes) -> bool:
-        self._guard.hear(packet, self._now())
-        return True
+        if self._packets is not None:
+            self._guard.hear(packet, self._now())
+        return self._packets is not None
 
     async def receive(self) -> bytes:
-        return await self._packets.get()
+        return b"" if self._packets is None else await self._packets.get()
 
     def close(self) -> None:
-        self._guard.disconnected(self._now())
-        if self._turning is not None:
-            self._turning.cancel()
-            self._turning = None
+        if self._packets is not None:
+            self._packets = None
+            self._guard.disconnected(self._now())
+
+    def kill(self) -> None:
+        """The guard's process ends: no more turns, and the peer sees the end."""
+        self._turning.cancel()
+        if self._packets is not None:
+            self._packets.put_nowait(b"")
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -289,6 +302,7 @@ class LocalTransport:
         while True:
             self._guard.cycle(self._now())
             for packet in self._guard.say():
-                self._packets.put_nowait(packet)
-            due += self._period
-            await asyncio.sleep(max(0.0, due - self._now()))
+                if self._packets is not None:
+                    self._packets.put_nowait(packet)
+            due = max(due + self._period, self._now())
+            await asyncio.sleep(due - self._now())

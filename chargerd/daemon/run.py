@@ -55,6 +55,7 @@ class LinkPort(Protocol):
     def state(self) -> LinkState: ...
     def start(self) -> None: ...
     async def stop(self) -> None: ...
+    def kill(self) -> None: ...
     def send(self, frame: str) -> bool: ...
     def configure(self, settings: LinkSettings) -> None: ...
     def force(self, up: bool) -> None: ...
@@ -161,6 +162,15 @@ class Daemon:
         await self.guard.stop()
         self.charger.stop()
         self.store.close()
+
+    async def abandon(self) -> None:
+        """Fall silent as a killed process does: nothing more is said, written or closed. For simulations only."""
+        self.charger.die()
+        self.guard.abandon()
+        self.devices.abandon()
+        if self.link is not None:
+            self.link.kill()
+        await asyncio.sleep(0)
 
     # ---- the backend
 

@@ -144,6 +144,8 @@ def test_a_refused_token_may_keep_the_transaction_without_energy() -> None:
     desk.feed(TransactionAnswered("tx-1", ANN, NO))
     assert desk.permit() == 0
     desk.feed(Power(1, False))
+    assert desk.status() is Joint.CHARGING  # for a moment, until it is clear that the vehicle is still there
+    desk.after(1)
     assert desk.told()[-1][0] == "updated"
     assert desk.status() is Joint.SUSPENDED_EVSE
 

@@ -1,0 +1,275 @@
+"""A whole charger in one process: world, guard and daemon, on whatever loop runs; parts may die and come back.
+
+The world outlives the others, as the real one does. A daemon that is killed leaves its files as they are on the disk
+and nothing else; a guard that is killed leaves the contactor to the hardware's watchdog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from chargerd.config import parse
+from chargerd.daemon.clock import Clock
+from chargerd.daemon.csms import LinkSettings, LinkState
+from chargerd.daemon.devices import Reader
+from chargerd.daemon.guard_link import LocalTransport
+from chargerd.daemon.run import Daemon, LinkMaker
+from chargerd.daemon.store import Gate, Store
+from chargerd.guard.desk import Guard
+from chargerd.guard.setup import GuardSetup, OutletSetup
+from chargerd.lab.csms import Csms
+from chargerd.lab.peer import Peer
+from hal.sim.board import SimBoard
+from hal.sim.cards import SimReader
+from hal.sim.client import Near
+from hal.sim.meter import SimMeter
+from hal.sim.outlet import SimOutlet
+from hal.sim.world import World
+
+EPOCH = 1_800_000_000.0  # unix seconds at loop time 0
+STATION = "CS-0001"
+
+
+class MemoryLink:
+    """A link without a socket, to a CSMS in this process: connects in a moment, breaks when the CSMS closes."""
+
+    def __init__(
+        self,
+        csms: Csms,
+        settings: LinkSettings,
+        *,
+        on_open: Callable[[str], None],
+        on_frame: Callable[[str | bytes], bool],
+        on_closed: Callable[[str], None],
+        chance: Callable[[], float],
+        watch: Callable[[str], None] = lambda point: None,
+    ) -> None:
+        self._csms, self._settings, self._watch = csms, settings, watch
+        self._on_open, self._on_frame, self._on_closed = on_open, on_frame, on_closed
+        self._peer: Peer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._broken = asyncio.Event()
+        self._held_down = False
+        self._state = LinkState("off", 0.0)
+
+    @property
+    def state(self) -> LinkState:
+        return self._state
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        await asyncio.sleep(0.05)  # what was sent arrives
+        self.kill()
+
+    def kill(self) -> None:
+        """The process is gone: the other side sees the connection end, this one sees nothing."""
+        if self._task is not None:
+            self._task.cancel()
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            peer.close()
+
+    def send(self, frame: str) -> bool:
+        if self._peer is None:
+            return False
+        self._watch("before-send")
+        asyncio.get_running_loop().call_soon(self._peer.receive, frame)
+        self._watch("after-send")
+        return True
+
+    def configure(self, settings: LinkSettings) -> None:
+        self._settings = settings
+
+    def force(self, up: bool) -> None:
+        self._held_down = not up
+        self._broken.set()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(0.5)
+            endpoint = self._settings.endpoint
+            if self._held_down or self._csms.absent or endpoint is None:
+                self._state = LinkState("waiting", loop.time(), 1, "the backend is away", loop.time() + 0.5)
+                continue
+            self._broken.clear()
+            subprotocol = endpoint.subprotocols[0]
+            self._peer = self._csms.attach(
+                endpoint.station, subprotocol, lambda text: loop.call_soon(self._deliver, text), self._broken.set
+            )
+            self._state = LinkState("open", loop.time(), subprotocol=subprotocol)
+            self._on_open(subprotocol)
+            await self._broken.wait()
+            peer, self._peer = self._peer, None
+            if peer is not None:
+                peer.close()
+            self._on_closed("the connection broke")
+
+    def _deliver(self, text: str) -> None:
+        if self._peer is not None:
+            self._on_frame(text)
+
+
+class Whole:
+    """`state_dir` holds the database. `link` None: a memory link to `csms`; no `csms`: a charger without a backend."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        csms: Csms | None = None,
+        version: str = "1.6",
+        outlets: int = 1,
+        tethered: bool = False,
+        settings: str = "",
+        mode: str = "cards",
+        link: LinkMaker | None = None,
+        url: str = "ws://127.0.0.1:1/ocpp",
+        watchdog: float = 0.15,
+        seed: int = 0,
+        gate: Gate | None = None,
+        inline: bool = True,
+        control: bool = False,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.csms, self._link, self._gate, self._inline, self._control = csms, link, gate, inline, control
+        self.config = parse(
+            _config(state_dir, url if csms or link else "none", version, outlets, tethered, mode) + settings
+        )
+        self._setup = GuardSetup(
+            tuple(OutletSetup(evse=o.evse, amps=o.amps, tethered=tethered) for o in self.config.outlets)
+        )
+        self.world = World([SimOutlet(tethered=tethered)] * outlets, self.loop.time, watchdog=watchdog)
+        self.latched: frozenset[tuple[int, str]] = frozenset()
+        self._random = random.Random(seed)
+        self._ids = itertools.count(1)
+        self._boots = 1
+        self._guard: LocalTransport | None = None
+        self.guard: Guard | None = None
+        self.daemon: Daemon | None = None
+        self.deaths = 0
+
+    # ---- life and death
+
+    async def start(self) -> None:
+        self.start_guard()
+        await self.start_daemon()
+
+    def start_guard(self) -> None:
+        def save(latched: frozenset[tuple[int, str]]) -> bool:
+            self.latched = latched
+            return True
+
+        mint = lambda: self._random.getrandbits(48) or 1  # noqa: E731
+        self.guard = Guard(SimBoard.on(self.world), self._setup, mint, mint(), "", save, self.latched, self.loop.time())
+        self._guard = LocalTransport(self.guard)
+
+    async def start_daemon(self) -> None:
+        state_dir = Path(self.config.station.state_dir)
+        near = Near(self.world)
+        watch = self._gate or (lambda point: None)
+        memory: LinkMaker = lambda settings, **rest: MemoryLink(_present(self.csms), settings, watch=watch, **rest)  # noqa: E731
+        assert self._guard is not None
+        loop = self.loop
+        self.daemon = Daemon(
+            self.config,
+            Store.open(state_dir / "chargerd.db", inline=self._inline, gate=self._gate),
+            Clock(loop.time, lambda: EPOCH + loop.time(), lambda: True),
+            self._guard,
+            meters={n: SimMeter(near, n) for n in range(1, len(self.config.outlets) + 1)},
+            readers=[Reader("reader station", SimReader(near, "station"))],
+            link=self._link or memory,
+            boot_id=f"boot-{self._boots}",
+            mint=lambda: f"tx-{self._boots}-{self.deaths}-{next(self._ids)}",
+            chance=self._random.random,
+            control=self._control,
+            sim=near.call,
+        )
+        await self.daemon.start()
+
+    async def kill_daemon(self) -> None:
+        """As SIGKILL does it: nothing is said and nothing is written any more."""
+        daemon, self.daemon = self.daemon, None
+        self.deaths += 1
+        if daemon is not None:
+            await daemon.abandon()
+
+    def kill_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.kill()
+
+    async def power_cut(self) -> None:
+        """Everything but the world and the disk is gone; `start` is the next boot."""
+        await self.kill_daemon()
+        self.kill_guard()
+        self._boots += 1
+        await asyncio.sleep(1.0)
+
+    async def stop(self) -> None:
+        if self.daemon is not None:
+            await self.daemon.stop()
+            self.daemon = None
+        self.kill_guard()
+
+    # ---- what happens outside
+
+    async def sim(self, method: str, **params: Any) -> Any:
+        """A `sim.*` method of the world."""
+        return await Near(self.world).call(f"sim.{method}", params)
+
+    async def plug(self, outlet: int = 1, **vehicle: Any) -> None:
+        await self.sim("plug", outlet=outlet, **vehicle)
+
+    async def unplug(self, outlet: int = 1) -> None:
+        await self.sim("unplug", outlet=outlet)
+
+    async def tap(self, uid: str) -> None:
+        await self.sim("tap", uid=uid)
+
+    async def until(self, what: Callable[[], bool], within: float = 30.0) -> None:
+        """Wait until it is so; TimeoutError with what is so instead."""
+        end = self.loop.time() + within
+        while not what():
+            if self.loop.time() > end:
+                raise TimeoutError(f"not within {within:g} s: {json.dumps(self.picture())}")
+            await asyncio.sleep(0.05)
+
+    def picture(self) -> dict[str, Any]:
+        """What is where, for a person who wonders why."""
+        if self.daemon is None:
+            return {"daemon": "dead"}
+        state = self.daemon.charger.state
+        return {
+            "at": self.loop.time(),
+            "boot": state.boot.status.value,
+            "online": state.online,
+            "outlets": [repr(o) for o in state.outlets],
+        }
+
+
+def _present(csms: Csms | None) -> Csms:
+    assert csms is not None
+    return csms
+
+
+def _config(state_dir: Path, url: str, version: str, outlets: int, tethered: bool, mode: str) -> str:
+    parts: Sequence[str] = [
+        f'[station]\nid = "{STATION}"\nmax_amps = {64 * outlets}\nstate_dir = "{state_dir}"\nrun_dir = "{state_dir}"',
+        f'[csms]\nurl = "{url}"\nversion = ["{version}"]',
+        f'[authorization]\nmode = "{mode}"',
+        '[guard]\nboard = "sim:in-process"',
+        *(
+            f'[[outlet]]\nevse = {n}\namps = 32\ntethered = {str(tethered).lower()}\nmeter = "sim:in-process?outlet={n}"'
+            for n in range(1, outlets + 1)
+        ),
+        '[[reader]]\ndevice = "sim:in-process?reader=station"',
+    ]
+    return "\n".join(parts) + "\n"
