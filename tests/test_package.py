@@ -71,10 +71,19 @@ def test_the_commands_start(installed: Path, command: str) -> None:
 
 @pytest.mark.parametrize("name", ["run", "dev", "hardware"])
 def test_lock_files_pin_and_hash_everything_and_name_no_registry(name: str) -> None:
-    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    text = (ROOT / "deploy" / "requirements" / f"{name}.txt").read_text()
     assert not re.search(r"https?:|--(extra-)?index-url|--find-links", text)
     entries = re.split(r"\n(?=\S)", text.strip())
     assert all(re.match(r"[a-z0-9._-]+==\S+", entry) and "--hash=sha256:" in entry for entry in entries)
+
+
+def test_lock_files_agree() -> None:
+    """Installed one after the other into one environment, none may undo the other."""
+    pinned: dict[str, set[str]] = {}
+    for file in (ROOT / "deploy" / "requirements").glob("*.txt"):
+        for name, version in re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", file.read_text(), re.MULTILINE):
+            pinned.setdefault(name, set()).add(version)
+    assert {name: versions for name, versions in pinned.items() if len(versions) > 1} == {}
 
 
 def test_a_plain_install_needs_no_compiler() -> None:

@@ -24,11 +24,11 @@
 | sim.… | as in `hal.sim.dispatch`; not sim.watch | of the simulated world, where the board is one * |
 
 Methods with * act: for root, the daemon's own user and the group `chargerd-admin`; the rest (and sim.state, sim.audit)
-also for the group `chargerd`. Errors: -32700 not JSON, -32600 not a call (batches are not taken), -32601 unknown method,
--32602 a parameter is missing, unknown or out of bounds, -32603 a fault of ours, -32000 refused as things are now,
--32001 not allowed. A client's calls are carried out in order, one at a time and 500 a second at most; what it sends
-ahead waits in its 128 kB. A line over 64 kB ends its connection, and so does a watcher's not reading, after a `dropped`
-notification that says why; nobody else notices.
+also for the group `chargerd`. Errors: -32700 not JSON, -32600 not a call (batches are not taken), -32601 unknown
+method, -32602 a parameter is missing, unknown or out of bounds, -32603 a fault of ours, -32000 refused as things are
+now, -32001 not allowed. A client's calls are carried out in order, one at a time and 500 a second at most; what it
+sends ahead waits in its 128 kB. A line over 64 kB ends its connection, and so does a watcher's not reading, after a
+`dropped` notification that says why; nobody else notices.
 """
 
 from __future__ import annotations
@@ -36,19 +36,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import grp
 import json
 import logging
 import math
-import os
 import re
 import socket
-import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import Any, Protocol
+
+from chargerd.daemon.peers import ACTORS, READERS, Doorkeeper, May, Peer, doorkeeper, peer_of
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +56,6 @@ CLIENTS = 32
 CALLS_A_SECOND = 500
 BACKLOG = 1 << 20  # bytes a watcher may leave unread
 STUCK = 10.0  # s for a client to read what it asked for
-READERS, ACTORS = "chargerd", "chargerd-admin"
-SO_PEERGROUPS = 59  # unix(7); not named by the socket module
 SEEING = ("sim.state", "sim.audit")
 
 Json = Any
@@ -100,59 +96,6 @@ class Api(Protocol):
     async def reset(self, kind: str) -> Json: ...
     async def shutdown(self) -> None: ...
     async def sim(self, method: str, params: dict[str, Json]) -> Json: ...
-
-
-# ---------------------------------------------------------------- who may do what
-
-
-class May(IntEnum):
-    NOTHING = 0
-    READ = 1
-    ACT = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end: user and every group of the process, as the kernel knows them."""
-
-    uid: int
-    groups: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Doorkeeper:
-    """The daemon's own user, and the ids of the two groups where they exist."""
-
-    owner: int
-    readers: int | None
-    actors: int | None
-
-    def may(self, peer: Peer) -> May:
-        if peer.uid in (0, self.owner) or self.actors in peer.groups:
-            return May.ACT
-        return May.READ if self.readers in peer.groups else May.NOTHING
-
-
-def doorkeeper() -> Doorkeeper:
-    """The rules of this host."""
-    return Doorkeeper(os.geteuid(), _group(READERS), _group(ACTORS))
-
-
-def _group(name: str) -> int | None:
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
-
-
-def peer_of(connection: Any) -> Peer:
-    """SO_PEERCRED and SO_PEERGROUPS of a connected socket; without the latter, the primary group alone."""
-    _, uid, gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    try:
-        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
-    except OSError:
-        raw = b""
-    return Peer(uid, frozenset((gid, *struct.unpack(f"{len(raw) // 4}I", raw))))
 
 
 # ---------------------------------------------------------------- one call
@@ -332,6 +275,9 @@ async def _carry_out(api: Api, client: _Client, call: _Call) -> Json:
 class _Client:
     """One connection: what is said to it, and what it watches."""
 
+    who: str
+    may: May
+
     def __init__(self, writer: asyncio.StreamWriter, peer: Peer, may: May) -> None:
         self.who, self.may = f"uid {peer.uid}", may
         self._writer = writer
@@ -439,18 +385,23 @@ class ControlServer:
             await client.pace()
 
     async def _answer(self, client: _Client, line: bytes) -> None:
-        id_: Json = None
         try:
             call = _parse(line)
-            id_ = call.id
-            result = await _carry_out(self._api, client, call)
-            if call.wanted:
-                client.say({"jsonrpc": "2.0", "id": id_, "result": result})
         except _Failed as e:
             client.say(_error(e))
+            return
+        try:
+            result = await _carry_out(self._api, client, call)
+            if call.wanted:
+                client.say({"jsonrpc": "2.0", "id": call.id, "result": result})
+            return
+        except _Failed as e:
+            error = e
         except Exception:
-            log.exception("control socket: a call met a fault of ours")
-            client.say(_error(_Failed(-32603, "a fault of chargerd itself; its log says more", id_)))
+            log.exception("control socket: %.40s met a fault of ours", call.method)
+            error = _Failed(-32603, "a fault of chargerd itself; its log says more", call.id)
+        if call.wanted:
+            client.say(_error(error))
 
 
 def _error(failed: _Failed) -> Json:
@@ -477,8 +428,6 @@ def _must_be_left_over(path: Path) -> None:
         probe.settimeout(1.0)
         with contextlib.suppress(ConnectionRefusedError):
             probe.connect(str(path))
-            raise OSError(
-                errno.EADDRINUSE, "control socket: another chargerd serves it; stop that one first", str(path)
-            )
+            raise OSError(errno.EADDRINUSE, "control socket: another chargerd serves it; stop it first", str(path))
     if not path.is_socket():
         raise OSError(errno.EEXIST, "control socket: something else is there; remove it", str(path))

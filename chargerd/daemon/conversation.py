@@ -125,11 +125,10 @@ class Conversation:
         match command:
             case SendBoot():
                 self._boot = command
-            case SendStatus(outlet=None):
-                for slot in self.dialect.statuses(self._host.state):
-                    self._volatile(self._status(slot))
             case SendStatus(outlet=rank):
-                self._volatile(self._status(self.dialect.slot(self._host.state, rank)))
+                slots = self.dialect.statuses(self._host.state)
+                for slot in slots if rank is None else (self.dialect.slot(self._host.state, rank),):
+                    self._volatile(self._status(slot))
             case SendHeartbeat():
                 self._volatile(command)
             case AskAuthorize():
@@ -215,7 +214,8 @@ class Conversation:
             return
         status = self._host.state.boot.status
         accepted = status is BootStatus.ACCEPTED
-        item = self.outbox.next(now, accepted and not self._host.uncommitted, accepted or status is BootStatus.PENDING)
+        talking = accepted or status is BootStatus.PENDING
+        item = self.outbox.next(now, accepted, talking, committing=self._host.uncommitted)
         match item:
             case Row():
                 self._send_row(item)
@@ -368,6 +368,9 @@ class Conversation:
 
     def _called(self, call: Call) -> None:
         ask = self._host.next_ask()
+        if self._host.state.boot.status is BootStatus.REJECTED:  # B03.FR.08; in 1.6 (§4.2) it is silence or this
+            self._rpc.refuse(call.id, "SecurityError", "the boot was rejected: nothing is done until it is accepted")
+            return
         if len(self._asks) >= ASKS_MOST:
             self._rpc.refuse(call.id, "GenericError", "too many requests wait for their answer")
             return

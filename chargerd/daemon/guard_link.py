@@ -151,9 +151,10 @@ class GuardLink:
                 self._held.clear()
                 self._last = last
                 self._say(lease.Replay(known, after))
-                if known != epoch:
+                if known == epoch:
+                    self._replayed(after)
+                else:  # another run of the guard: it begins with a gap
                     self._position = (epoch, 0)
-                self._replayed(after if known == epoch else 0)
             case lease.Gap(until=until):
                 if self._last is None:  # in the middle of a conversation: what we believed is void
                     log.warning("guard: events up to number %d are gone", until)

@@ -115,6 +115,7 @@ class Store:
         self._retry_after = retry_after
         self._wal_bytes = self._wal_size()
         self._page: int = db.execute("PRAGMA page_size").fetchone()[0]
+        self._dead: int = db.execute("SELECT count(*) FROM dead").fetchone()[0]
         self._said: dict[str, str] = {}  # state key -> text submitted last
         self._unwritten: Writes = {}
         self._failed: str | None = None
@@ -160,6 +161,11 @@ class Store:
     def failed(self) -> str | None:
         """Why nothing reaches the disk at present, with the remedy; None while all is well."""
         return self._failed
+
+    @property
+    def dead_count(self) -> int:
+        """How many dead letters there are, without a look at the disk."""
+        return self._dead
 
     # ---- reading
 
@@ -250,6 +256,7 @@ class Store:
             writes["outbox", id_] = ("DELETE FROM outbox WHERE id = ?", (id_,))
         for row in changes.dead:
             writes["dead", row.id] = (_insert("dead", 15), _values(row))
+        self._dead = min(self._dead + len(changes.dead), DEAD_MAX)
         if changes.dead:
             oldest = "SELECT id FROM dead ORDER BY id DESC LIMIT -1 OFFSET ?"
             writes["dead-limit", 0] = (f"DELETE FROM dead WHERE id IN ({oldest})", (DEAD_MAX,))

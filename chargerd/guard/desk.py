@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from chargerd.guard import rules
+from chargerd.guard import rules, wishes
 from chargerd.guard.checks import FAULTS
 from chargerd.guard.latch import Latched
 from chargerd.guard.lease import (
@@ -115,7 +115,7 @@ class Guard:
                     self._refuse(word.tag, f"no outlet {str(word.outlet)[:20]}")
                     return
                 bay = self._outlets[word.outlet - 1]
-                bay.state, why = rules.hear(bay.setup, bay.state, word, now)
+                bay.state, why = wishes.hear(bay.setup, bay.state, word, now)
                 if why:
                     self._refuse(word.tag, why)
             case _:

@@ -9,7 +9,7 @@ order of the events it says: power off before vehicle out, cable in before vehic
     a fault ends it            one verdict                            -> open, X1
     the daemon ends it         permit 0, expiry, sibling in use       -> X1; open when S2 opens, or 6 s later under load
 
-`hear` takes in the daemon's words; it changes wishes only, `step` acts on them.
+`wishes.hear` takes in the daemon's words; it changes wishes only, `step` acts on them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,9 @@ from math import floor, inf
 
 from chargerd.guard import pilot
 from chargerd.guard.checks import FAULTS, Clears, metered
-from chargerd.guard.lease import (
-    VALID_MAX,
-    VALID_MIN,
-    ClearFault,
-    Indicate,
-    Kind,
-    Lock,
-    Measured,
-    Mode,
-    Permit,
-    Service,
-    Truth,
-)
+from chargerd.guard.lease import Kind, Mode, Truth
 from chargerd.guard.pilot import X1, F, Level
-from chargerd.guard.setup import MAX_AMPS, MIN_AMPS, OutletSetup
+from chargerd.guard.setup import MIN_AMPS, OutletSetup
 from chargerd.guard.state import Outputs, Said, Sample, State, Test
 
 STABLE = 0.3  # C before the contactor closes, and before the vehicle counts as ready
@@ -50,7 +38,6 @@ TEST_TIMEOUT, TEST_VALID = 5.0, 24 * 3600.0
 LOCK_TRY, LOCK_TRIES = 1.5, 3
 LOST_SENSOR_AMPS = 16.0
 MAX_TOLD_FAULTS = 8
-MAX_LAMP = 32
 
 _VEHICLE = (Level.B, Level.C, Level.D)
 _TELLING = (Level.A, *_VEHICLE)
@@ -99,74 +86,6 @@ def blind(state: State, now: float) -> tuple[State, Outputs, list[Said]]:
 def holds(state: State) -> bool:
     """The outlet uses its EVSE: siblings must wait."""
     return state.coil or state.power or pilot.is_pwm(state.drive) or state.wake_at is not None
-
-
-# ---------------------------------------------------------------- the daemon's words
-
-
-def hear(
-    setup: OutletSetup, state: State, word: Permit | Lock | Measured | Indicate | ClearFault | Service, now: float
-) -> tuple[State, str]:
-    """The state with the wish taken in, and "" or why it was refused (then nothing changed)."""
-    match word:
-        case Permit():
-            why = _refuse_permit(state, word)
-            return (state, why) if why else (replace(state, permit=word, until=now + word.valid_for), "")
-        case Lock() if setup.tethered:
-            return state, "a tethered outlet has no lock"
-        case Lock():
-            return replace(state, wish=word.locked, lock_failed=None, lock_goal=None), ""
-        case Measured():
-            if not 0 <= word.age <= 3600:
-                return state, "age: between 0 and 3600 s"
-            return replace(state, measured=word, measured_at=now - word.age), ""
-        case Indicate():
-            if len(word.lamp) > MAX_LAMP or not word.lamp.isascii():
-                return state, f"lamp: at most {MAX_LAMP} ASCII characters"
-            return replace(state, lamp=word.lamp), ""
-        case ClearFault():
-            why = _refuse_clearing(state, word.fault)
-            return (state, why) if why else (replace(state, pardoned=(*state.pardoned, word.fault)), "")
-        case Service():
-            return _service(setup, state, word)
-
-
-def _refuse_permit(s: State, word: Permit) -> str:
-    if word.plug != s.plug:
-        return f"stale plug: {word.plug}, here is {s.plug}"
-    if not VALID_MIN <= word.valid_for <= VALID_MAX:
-        return f"valid_for: between {VALID_MIN:g} and {VALID_MAX:g} s"
-    if not 0 <= word.amps <= MAX_AMPS:
-        return f"amps: between 0 and {MAX_AMPS:g}"
-    if word.phases not in (1, 2, 3):
-        return "phases: 1, 2 or 3"
-    if s.plug == 0 and word.mode is not Mode.UNAVAILABLE and word.amps >= MIN_AMPS:
-        return "no vehicle"
-    return ""
-
-
-def _refuse_clearing(s: State, name: str) -> str:
-    if name not in s.faults:
-        return "no such fault is active"
-    match FAULTS[name].clears:
-        case Clears.ITSELF:
-            return "it clears by itself once its cause is gone"
-        case Clears.NEVER:
-            return "it stays until its cause is repaired and the guard restarted"
-    return "" if name in s.since else "its cause is still there"
-
-
-def _service(setup: OutletSetup, s: State, word: Service) -> tuple[State, str]:
-    if s.plug and not word.confirmed:
-        return s, "a vehicle is connected: a technician must confirm"
-    match word.step:
-        case "lock" | "unlock" if not setup.tethered:
-            return replace(s, wish=word.step == "lock", lock_failed=None, lock_goal=None), ""
-        case "self-test" if setup.residual:
-            if holds(s):
-                return s, "power is on or offered"
-            return replace(s, test=Test.DUE), ""
-    return s, "step: lock or unlock (sockets), self-test (with a monitor)"
 
 
 # ---------------------------------------------------------------- the stages
@@ -350,12 +269,16 @@ def _cooled(setup: OutletSetup, s: State, x: Sample) -> float:
 
 
 def _contactor(setup: OutletSetup, s: State, x: Sample, now: float, amps: float) -> None:
-    """Open for any reason, close for all of them together."""
+    """Open for any reason, close for all of them together.
+
+    `amps` stands for vehicle, lease, lock, self-test and no fault; `asking_since` and `pwm_since` are infinite while
+    the vehicle does not ask or the pilot does not offer.
+    """
     if s.coil:
         s.stop_at = None if amps else (now if s.stop_at is None else s.stop_at)
         if s.faults:
             _open(s, now, next(name for name in FAULTS if name in s.faults))
-        elif s.odd >= LEAVING_SAMPLES or not s.plug:
+        elif s.odd >= LEAVING_SAMPLES:
             vehicle = "stopped" if s.stop_at is not None else "vehicle-not-ready"
             _open(s, now, "unplugged" if s.raw is Level.A else vehicle)
         elif s.stop_at is not None and now - s.stop_at >= STOP_PATIENCE - 1e-6:
@@ -363,13 +286,9 @@ def _contactor(setup: OutletSetup, s: State, x: Sample, now: float, amps: float)
         return
     may = (
         amps
-        and pilot.offers(s.drive)
-        and s.wake_at is None
-        and s.odd == 0
         and now - max(s.asking_since, s.pwm_since) >= STABLE
         and s.diode >= DIODE_SAMPLES
         and not x.closed
-        and s.lock_goal is not False
         and now - s.coil_at >= RECLOSE
     )
     if may:
@@ -399,7 +318,7 @@ def _pilot(setup: OutletSetup, s: State, x: Sample, now: float, amps: float, lim
         drive, amps, limit = (F if now - s.wake_at < WAKE_F else X1), 0.0, "wake-up"
     else:
         drive = pilot.duty(amps) or X1
-    if pilot.is_pwm(s.drive) and pilot.is_pwm(drive) and drive != s.drive and now - s.drive_at < PACE - 1e-6:
+    if pilot.is_pwm(s.drive) and pilot.offers(drive) and drive != s.drive and now - s.drive_at < PACE - 1e-6:
         drive, amps = s.drive, s.offered
     if amps != s.offered:
         s.offers = (*(o for o in s.offers if now - o[0] <= 10.0), (now, s.offered))[-16:]

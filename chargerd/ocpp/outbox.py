@@ -201,12 +201,21 @@ class Outbox:
 
     # ---- out
 
-    def next(self, now: float, can_send_transactions: bool, can_send_other: bool) -> Item | None:
-        """Take what may leave now; None while an item is out. Critical rows count as other."""
+    def next(
+        self, now: float, can_send_transactions: bool, can_send_other: bool, committing: bool = False
+    ) -> Item | None:
+        """Take what may leave now; None while an item is out. Critical rows count as other.
+
+        `committing`: rows are on their way to the disk. They wait for it, and a status of a later step waits for them;
+        what is volatile does not (a card must not wait for a slow disk).
+        """
         if self._out is not None:
             return None
         row = min(self._heads("transactions", now), key=lambda row: row.id, default=None)
-        if row is None or not can_send_transactions:
+        if row is not None and can_send_transactions and committing:
+            before = self._steps.get(row.id)
+            self._out = (self._other(now, before) or self._first_volatile()) if can_send_other else None
+        elif row is None or not can_send_transactions:
             self._out = self._other(now) if can_send_other else None
         else:
             self._out = (self._other(now, before=self._steps.get(row.id)) if can_send_other else None) or row
@@ -331,6 +340,9 @@ class Outbox:
         found += [(self._steps.get(row.id, -1), row) for row in self._heads("critical", now)]
         step, first = min(found, key=lambda pair: pair[0], default=(0, None))
         return first if before is None or step < before else None
+
+    def _first_volatile(self) -> Volatile | None:
+        return self._volatile[0] if self._volatile else None
 
     def _thin(self) -> set[int]:
         """Full: drop every second periodic sample of each transaction, again and again while it helps.

@@ -18,7 +18,7 @@ from chargerd.core.events import (
     VehicleIn,
     VehicleOut,
 )
-from chargerd.core.records import Reason, Session
+from chargerd.core.records import Cause, Reason, Sampled, Session, Transaction
 from chargerd.core.state import TxWindow
 from chargerd.core.status import Joint
 from chargerd.core.token import Standing, Token, Verdict
@@ -305,8 +305,6 @@ def test_clock_aligned_values_come_for_idle_outlets_too() -> None:
     tap(desk)
     desk.drain()
     desk.after(901)
-    assert [type(r).__name__ for r in desk.records if getattr(r, "cause", None) == "clock"] == [
-        "Transaction",
-        "Sampled",
-    ]
-    assert all(r.at.wall % 900 == 0 for r in desk.records if getattr(r, "cause", None) == "clock")
+    aligned = [r for r in desk.records if isinstance(r, Transaction | Sampled) and r.cause is Cause.CLOCK]
+    assert [type(r) for r in aligned] == [Transaction, Sampled]
+    assert all(r.at.wall % 900 == 0 for r in aligned)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from chargerd.guard import rules
+from chargerd.guard import rules, wishes
 from chargerd.guard.lease import ClearFault, Indicate, Kind, Lock, Measured, Mode, Permit, Service
 from chargerd.guard.pilot import X1, F
 from chargerd.guard.setup import OutletSetup
@@ -113,7 +113,7 @@ class Bench:
         return not self.out.coil if what == "!coil" else bool(getattr(self.out, what))
 
     def hear(self, word: Permit | Lock | Measured | Indicate | ClearFault | Service) -> str:
-        self.state, why = rules.hear(self.setup, self.state, word, self.now)
+        self.state, why = wishes.hear(self.setup, self.state, word, self.now)
         return why
 
     def permit(self, amps: float = 16.0, mode: Mode = Mode.BASIC, valid_for: float = 300.0) -> str:

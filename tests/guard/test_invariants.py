@@ -82,6 +82,13 @@ class Judge:
         self.pilot(out.drive)
         assert not (out.lock is False and (out.coil or x.closed))
 
+    def blind(self) -> None:
+        """A cycle in which the hardware does not answer."""
+        self.bench.fail()
+        if self.coil_was:
+            self.coil_was, self.opened_at = False, self.bench.now
+        self.drive_was, self.drive_at = X1, self.bench.now
+
     def contactor(self, coil: bool, mirror: bool, locked: bool | None) -> None:
         bench = self.bench
         if coil:
@@ -116,7 +123,7 @@ class Judge:
                 assert drive <= (pilot.duty(most) or 0.0)
             self.drive_was, self.drive_at = drive, bench.now
         if not self.leased():
-            assert not pilot.offers(drive) or bench.now - self.drive_at < 5.0
+            assert not pilot.offers(drive)
             if self.coil_was:
                 assert drive == X1
         if self.coil_was and not self.leased():
@@ -159,12 +166,13 @@ def mishaps() -> st.SearchStrategy[Act]:
             *(put("pin_stuck", stuck) for stuck in (False, False, True)),
             *(put("generator", drive) for drive in (None, None, 0.4, X1)),
             *(put("volts", volts) for volts in (None, None, 7.5, -5.0, 10.4)),
+            *(put("test_takes", seconds) for seconds in (0.7, 3.0)),
             *(put("blocked", on) for on in (False, True)),
             *(put("test_result", passes) for passes in (True, False)),
             *(word(Lock(1, locked)) for locked in (True, False)),
             *(word(ClearFault(1, name, "tech")) for name in ("ContactorWelded", "ResidualCurrent", "DiodeFault")),
             word(Measured(1, (40.0, 0.0, 0.0), None, None, 0.0)),
-            lambda judge: judge.bench.fail() or setattr(judge, "coil_was", False),
+            lambda judge: judge.blind(),
         ]
     )
 
@@ -200,7 +208,7 @@ ACTS = st.lists(
 
 
 @pytest.mark.req("IEC 61851-1 A.6")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(setup=st.sampled_from(SETUPS), already=st.booleans(), acts=ACTS)
 def test_the_contactor_is_closed_only_for_good_reasons(
     setup: OutletSetup, already: bool, acts: list[tuple[Act, int]]

@@ -95,6 +95,16 @@ def test_three_good_samples_of_the_diode_first() -> None:
     assert bench.faults() == set()
 
 
+def test_a_diode_that_comes_and_goes_never_closes() -> None:
+    bench = ready_to_close()
+    bench.level = "C"
+    for turn in range(200):
+        bench.diode = turn % 3 != 0
+        bench.cycle()
+        assert not bench.out.coil
+    assert bench.faults() == set()
+
+
 def test_the_contactor_must_be_seen_open_first() -> None:
     bench = ready_to_close()
     bench.level = "C"
@@ -116,6 +126,14 @@ def test_digital_mode_shows_five_percent_and_never_closes() -> None:
     assert not bench.out.coil
     bench.permit(mode=Mode.BASIC)
     assert bench.until("coil", 6.0) > 0
+
+
+def test_a_lease_that_turns_digital_ends_the_basic_offer_at_once() -> None:
+    bench = ready_to_close()
+    assert bench.out.drive == 0.266
+    bench.permit(mode=Mode.DIGITAL)
+    bench.cycle()
+    assert (bench.out.drive, bench.state.offered) == (0.05, 0.0)
 
 
 def test_siblings_wait() -> None:
@@ -502,6 +520,36 @@ def test_locks_before_it_offers_and_never_releases_under_power() -> None:
     bench.run(6.2)
     assert bench.details(Kind.POWER_OFF) == ["forced"]
     bench.run(0.3)
+    assert bench.pin is False
+
+
+def test_a_mirror_that_shows_closed_holds_the_lock() -> None:
+    bench = Bench(SOCKET)
+    bench.ohms = OHMS[32]
+    bench.hear(Lock(1, True))
+    bench.run(1.0)
+    bench.mirror = True
+    bench.hear(Lock(1, False))
+    bench.run(0.1)
+    assert bench.pin is True
+    bench.mirror = None
+    bench.run(0.1)
+    assert bench.pin is False
+
+
+def test_a_contactor_that_may_still_be_closing_holds_the_lock() -> None:
+    bench = Bench(SOCKET)
+    bench.ohms, bench.level = OHMS[32], "C"
+    bench.run(6.0)
+    bench.permit()
+    bench.hear(Lock(1, False))
+    bench.mirror = False
+    bench.until("coil")
+    bench.emergency = True
+    bench.run(0.18)
+    assert not bench.out.coil
+    assert bench.pin is True
+    bench.run(0.1)
     assert bench.pin is False
 
 

@@ -128,6 +128,20 @@ def test_what_may_not_be_sent_stays() -> None:
     assert only is not None and name(only) == 1
 
 
+def test_rows_on_their_way_to_the_disk_hold_later_statuses_and_nothing_volatile() -> None:
+    box = outbox()
+    box.latest("1", {"status": "Preparing"}, AT, due_at=0.0, step=1)
+    box.add([row(1)], step=2)
+    box.latest("2", {"status": "Charging"}, AT, due_at=0.0, step=3)
+    box.volatile("Authorize", {}, step=4)
+    said: list[int | str] = []
+    while item := box.next(0.0, True, True, committing=True):
+        said.append(name(item))
+        box.answered(item)
+    assert said == ["1", "Authorize"]
+    assert drain(box) == [1, "2"]
+
+
 def test_ids_must_grow() -> None:
     box = outbox(row(5))
     with pytest.raises(ValueError, match="ids must grow"):

@@ -62,7 +62,8 @@ def _connector(station: Station, outlet: Outlet) -> Json:
     """A fault that does not stop the outlet is a warning: its code with another status than Faulted (§4.9)."""
     status = joint(station, outlet.site.rank)
     facts = _facts(status, outlet.live.faults)
-    if status is Joint.SUSPENDED_EV and outlet.live.plug == 0:  # StopTransactionOnEVSideDisconnect is false (§4.9)
+    stays = outlet.visit is not None and outlet.visit.tx is not None and outlet.visit.tx.stopping is None
+    if status is Joint.SUSPENDED_EV and stays and not outlet.live.plug:  # StopTransactionOnEVSideDisconnect is false
         facts["info"] = "EV side disconnected"
     return facts
 

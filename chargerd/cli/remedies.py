@@ -1,0 +1,37 @@
+"""What a technician does about each fault: where it comes from, and what takes it away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+UNKNOWN = "not known to this chargerctl; see the log: journalctl -u chargerd -u chargerd-guard -e"
+
+REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        "ContactorWelded": "cut the supply, replace the contactor; then: chargerctl clear OUTLET ContactorWelded",
+        "ContactorNotClosed": "check coil voltage, interlock wiring and mirror contact; ends by unplugging",
+        "ResidualCurrent": "earth leakage: try another vehicle, test the wiring, reset the monitor; ends by unplugging",
+        "ResidualSelfTest": "the residual-current monitor failed its test: check its supply and wiring, or replace it",
+        "EmergencyStop": "find out why it was pressed, then release the button",
+        "PilotShort": "CP is shorted to PE: try without the vehicle, then check cable and socket",
+        "PilotStuck": "pilot voltage between the states: check the CP wiring for water or corrosion, and the converter",
+        "PilotDriverMismatch": "the pilot is not what was commanded: check the pilot board and its supply of 12 V",
+        "DiodeFault": "no diode behind the pilot: not a vehicle, or a broken one; ends by unplugging",
+        "ProximityChanged": "PP changed under load: check plug and socket for heat and wear; ends by unplugging",
+        "ProximityFault": "PP has a resistance no cable has: try another cable, then check the socket's contact",
+        "ConnectorLockFailure": "push the plug home; else check the lock's motor, pin and feedback",
+        "OverTemperature": "let it cool; then check terminals for heat, and sun and ventilation",
+        "OverCurrent": "the vehicle took more than it was offered; check the meter's setting; ends by unplugging",
+        "DeviceFailure": "the guard's board does not answer: check cable and supply; journalctl -u chargerd-guard -e",
+        "LatchUnreadable": "the guard's file of latched faults cannot be read: check the disk, then restart the guard",
+        "PowerMeterFailure": "the meter does not answer: check its supply, bus wiring, address and speed",
+        "GuardLost": "no guard: systemctl status chargerd-guard; it holds every outlet safe meanwhile",
+        "StorageFailure": "nothing can be written: free the disk, or replace the card; what charges goes on",
+        "ConfigInvalid": "the configuration has mistakes: chargerd config --check /etc/chargerd/chargerd.toml",
+    }
+)
+
+
+def remedy(fault: str) -> str:
+    return REMEDIES.get(fault, UNKNOWN)

@@ -1,0 +1,381 @@
+"""JSON of the control socket as text for people: what a technician in the rain wants, the gravest in colour."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from chargerd.cli.remedies import remedy
+
+Json = dict[str, Any]
+
+_LIMITS = {
+    "no-guard": "the guard does not answer",
+    "no-vehicle": "no vehicle",
+    "fault": "a fault forbids it",
+    "no-card": "waits for a card or a start",
+    "card-refused": "the backend refused the card",
+    "meter": "waits for the meter's register",
+    "stopping": "the transaction is ending",
+    "outlet": "limited by the outlet's rating",
+    "board": "limited by the outlet's rating",
+    "cable": "limited by the cable",
+    "station": "limited by the station's fuse, which all outlets share",
+    "temperature": "limited by temperature: the outlet is hot",
+    "lease": "limited by chargerd's permit",
+    "evse": "another outlet of this EVSE is in use",
+    "self-test": "self-test of the residual-current monitor",
+    "lock": "waits for the lock",
+    "wake-up": "the vehicle is being woken",
+    "digital": "digital communication",
+    "unavailable": "out of service",
+}
+_GOOD = ("Charging", "Available")
+_BAD = ("Faulted", "Unavailable")
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """Colour, where it is on."""
+
+    on: bool
+
+    def good(self, text: str) -> str:
+        return self._dye("32", text)
+
+    def bad(self, text: str) -> str:
+        return self._dye("1;31", text)
+
+    def bold(self, text: str) -> str:
+        return self._dye("1", text)
+
+    def word(self, status: str) -> str:
+        return self.good(status) if status in _GOOD else self.bad(status) if status in _BAD else self.bold(status)
+
+    def _dye(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.on else text
+
+
+# ---------------------------------------------------------------- status
+
+
+def status(s: Json, ink: Ink) -> str:
+    """The picture on one screen."""
+    station, now = s["station"], s["now"]
+    service = "in service" if station["operative"] else ink.bad("out of service")
+    head = [ink.bold(station["id"]), f"chargerd {s['version']}", f"up {spell(station['uptime'])}", service]
+    if station.get("reset"):
+        head.append(ink.bad(f"{station['reset']} reset once nothing runs"))
+    lines = [" · ".join(head), _row("Backend", link(s["link"], now, ink, station["boot"]))]
+    lines.append(_row("Queue", _queue(s["queue"], ink)))
+    lines.append(_row("Guard", _guard(s["guard"], now, ink)))
+    lines.append(_row("Clock", _clock(s["clock"], ink)))
+    if s["store"]["failed"]:
+        lines.append(_row("Storage", ink.bad("FAILED: ") + s["store"]["failed"]))
+    lines += [_row("Device", ink.bad(f"{name}: ") + why) for name, why in s["devices"].items()]
+    if s["lobby"]:
+        wait = "" if s["lobby"]["wait"] is None else f"; it counts for {spell(s['lobby']['wait'])} more"
+        lines.append(_row("Card", f"{s['lobby']['token']} accepted, waits for a cable{wait}"))
+    for outlet in s["outlets"]:
+        lines += ["", *_outlet(outlet, now, ink)]
+    lines += ["", faults(s["faults"], ink)]
+    return "\n".join(lines)
+
+
+def link(link: Json | None, now: str, ink: Ink, boot: str | None = None) -> str:
+    """The link to the backend in a line or two."""
+    if link is None:
+        return "none configured"
+    since = _for(link["since"], now)
+    if link["phase"] == "open":
+        answered = "" if boot is None else f", boot {boot}" if boot != "none" else ", boot not answered yet"
+        return ink.good("connected") + f"{since}, OCPP {link['version']}{answered} · {link['url']}"
+    state = "held down on request" if link["held_down"] else "connecting" if link["phase"] == "connecting" else "lost"
+    text = ink.bad(state) + f"{since}, attempt {link['attempt']} · {link['url']}"
+    if link["next_try"] is not None:
+        text += f"\n          next try in {spell(link['next_try'])} (now: chargerctl link up)"
+    if link["held_down"]:
+        text += "\n          let go: chargerctl link auto"
+    elif link["last_error"]:
+        text += f"\n          last error: {link['last_error']}"
+    return text
+
+
+def _queue(queue: Json, ink: Ink) -> str:
+    waiting = "empty" if not queue["waiting"] else _count(queue["waiting"], "message waits", "messages wait")
+    if not queue["dead"]:
+        return waiting
+    return waiting + ", " + ink.bad(_count(queue["dead"], "dead letter", "dead letters")) + ": chargerctl queue"
+
+
+def _guard(guard: Json, now: str, ink: Ink) -> str:
+    since = "" if guard["since"] is None else _for(guard["since"], now)
+    return f"connected{since}" if guard["connected"] else ink.bad("NOT CONNECTED") + f"{since}: {remedy('GuardLost')}"
+
+
+def _clock(clock: Json, ink: Ink) -> str:
+    if not clock["trusted"]:
+        return ink.bad("NOT TRUSTED") + ": stamps may be wrong until NTP or the backend tells the time"
+    return "trusted" if not clock["offset"] else f"trusted, by the backend: {clock['offset']:+.1f} s to the system's"
+
+
+def _outlet(o: Json, now: str, ink: Ink) -> list[str]:
+    place = f" (EVSE {o['evse']}, connector {o['connector']})" if (o["rank"], 1) != (o["evse"], o["connector"]) else ""
+    lines = [f"Outlet {o['rank']}{place}  {ink.word(o['status'])}{_for(o['since'], now)}"]
+    if not o["operative"]:
+        lines.append("  set out of service")
+    lines.append("  " + ", ".join(_plug(o)))
+    if o["plug"] or o["offered"]:
+        lines.append(f"  {o['offered']:.1f} A offered: {_LIMITS.get(o['limit'], o['limit'])}")
+    tx = o["transaction"]
+    if tx is not None:
+        used = "energy unknown" if tx["energy_wh"] is None else f"{_kwh(tx['energy_wh'])} taken"
+        lines.append(f"  {used} in {spell(_between(tx['started'], now))}, {tx['state']}")
+        card = "" if tx["token"] is None else f"card {tx['token']}, "
+        lines.append(f"  {card}transaction {tx['tx']}")
+    elif o["token"] is not None:
+        lines.append(f"  card {o['token']} accepted")
+    lines.append("  " + _reading(o["reading"]))
+    return lines
+
+
+def _plug(o: Json) -> list[str]:
+    if o["plug"]:
+        words = ["vehicle asks for power" if o["ready"] else "vehicle plugged in"]
+    else:
+        words = ["cable without a vehicle"] if o["cable"] else ["nothing plugged in"]
+    if o["locked"]:
+        words.append("plug locked")
+    return [*words, "contactor closed" if o["powered"] else "contactor open"]
+
+
+def _reading(reading: Json | None) -> str:
+    if reading is None:
+        return "meter: no reading"
+    words = [f"register {_kwh(reading['energy'])}"]
+    if reading["power"] is not None:
+        words.append(f"{reading['power'] / 1000:.2f} kW")
+    if reading["amps"] is not None:
+        words.append(" ".join(f"{amps:.1f}" for amps in reading["amps"]) + " A")
+    old = f" (read {spell(reading['age'])} ago)" if reading["age"] > 5 else ""
+    return "meter: " + ", ".join(words) + old
+
+
+def faults(found: Iterable[Json], ink: Ink) -> str:
+    """Each fault with where it is and what to do; one that is everywhere is named once."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for fault in found:
+        text = fault.get("why") or remedy(fault["fault"])
+        where.setdefault((fault["fault"], text), []).append(str(fault["outlet"]))
+    if not where:
+        return "No faults."
+    lines = [ink.bad("Faults")]
+    for (name, text), ranks in where.items():
+        place = "station" if ranks == ["0"] else f"outlet {', '.join(ranks)}"
+        text = text.replace("OUTLET", ranks[0])
+        lines.append(f"  {ink.bad(name)}, {place}: {text}")
+    return "\n".join(lines)
+
+
+def guard_only(truths: Iterable[Json], why: str, ink: Ink) -> str:
+    """What the guard alone knows, while there is no daemon."""
+    lines = [ink.bad("chargerd does not answer") + f": {why}", "The guard does, and says:"]
+    found = []
+    for t in truths:
+        offer = f"{t['offered']:.1f} A offered: {_LIMITS.get(t['limit'], t['limit'] or 'no vehicle')}"
+        contactor = "contactor closed" if t["closed"] else "contactor open"
+        lines += [f"Outlet {t['outlet']}  pilot {t['pilot'] or 'unknown'}, {contactor}", f"  {offer}"]
+        found += [{"outlet": t["outlet"], "fault": fault} for fault in t["faults"]]
+    return "\n".join([*lines, faults(found, ink)])
+
+
+# ---------------------------------------------------------------- lists
+
+
+def sessions(rows: list[Json]) -> str:
+    if not rows:
+        return "No sessions."
+    lines = [f"{'started':<17} {'duration':>12} {'outlet':>6} {'card':<10} {'kWh':>9}  end"]
+    for r in rows:
+        duration = spell(_between(r["started"], r["ended"]))
+        energy = "?" if r["energy_wh"] is None else f"{r['energy_wh'] / 1000:.3f}"
+        started = _local(r["started"]).strftime("%Y-%m-%d %H:%M") + (" " if r["trusted"] else "?")
+        outlet = "-" if r["outlet"] is None else r["outlet"]
+        lines.append(f"{started} {duration:>12} {outlet:>6} {r['token'] or '-':<10} {energy:>9}  {r['reason']}")
+    total = sum(r["energy_wh"] or 0.0 for r in rows)
+    return "\n".join([*lines, f"{_count(len(rows), 'session', 'sessions')}, {_kwh(total)}"])
+
+
+def sessions_csv(rows: list[Json]) -> str:
+    """Comma-separated, stamps in UTC; lines end as RFC 4180 wants it."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["tx", "outlet", "card", "started", "ended", "clock_trusted", "kwh", "reason"])
+    for r in rows:
+        energy = "" if r["energy_wh"] is None else f"{r['energy_wh'] / 1000:.3f}"
+        trusted = "yes" if r["trusted"] else "no"
+        writer.writerow([r["tx"], r["outlet"], r["token"], r["started"], r["ended"], trusted, energy, r["reason"]])
+    return text.getvalue()
+
+
+def queue(q: Json, ink: Ink) -> str:
+    lines = ["Nothing waits."]
+    if q["waiting"]:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in q["kinds"].items())
+        lines = [
+            f"{_count(q['waiting'], 'message waits', 'messages wait')}: {kinds}",
+            f"oldest: {_letter(q['oldest'])}",
+        ]
+    if q["dead"]:
+        lines.append(ink.bad(_count(q["dead"], "dead letter", "dead letters")) + ", refused by the backend for good:")
+        lines += [f"  {_letter(letter)}" for letter in q["letters"]]
+    return "\n".join(lines)
+
+
+def _letter(row: Json) -> str:
+    words = [row["kind"], f"of {_local(row['at']):%Y-%m-%d %H:%M:%S}"]
+    if row["tx"] is not None:
+        words.append(f"in transaction {row['tx']}")
+    return " ".join(words) + f", {_count(row['attempts'], 'attempt', 'attempts')}"
+
+
+def cards(rows: list[Json]) -> str:
+    if not rows:
+        return "No cards. Add one: chargerctl cards learn"
+    return "\n".join(r["card"] + ("" if r["group"] is None else f"  group {r['group']}") for r in rows)
+
+
+def variables(rows: list[Json]) -> str:
+    lines = []
+    for r in rows:
+        value = "(secret)" if r["value"] is None and r["access"] == "WriteOnly" else r["value"]
+        origin = "" if r["from"] in ("default", "station") else f"  ({r['from']})"
+        name = r["key16"] or r["place2"] or r["name"]
+        lines.append(f"{name} = {'' if value is None else value} {r['unit']}".rstrip() + origin)
+    return "\n".join(lines)
+
+
+def plain(value: Any, indent: str = "") -> str:
+    """Any JSON, a line each."""
+    match value:
+        case dict():
+            found = [(name, each) for name, each in value.items()]
+        case list():
+            found = [(str(number), each) for number, each in enumerate(value, 1)]
+        case _:
+            return f"{indent}{_leaf(value)}"
+    lines = []
+    for name, each in found:
+        if isinstance(each, dict | list) and each and not _flat(each):
+            lines += [f"{indent}{name}:", plain(each, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name}: {_leaf(each)}")
+    return "\n".join(lines)
+
+
+def _flat(value: Any) -> bool:
+    return isinstance(value, list) and not any(isinstance(each, dict | list) for each in value)
+
+
+def _leaf(value: Any) -> str:
+    match value:
+        case list():
+            return " ".join(map(_leaf, value)) or "-"
+        case None | {}:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+    return str(value)
+
+
+# ---------------------------------------------------------------- events
+
+
+def event(e: Json, ink: Ink) -> str:
+    """One line of `watch`."""
+    say = _EVENTS.get(e["kind"])
+    text = say(e, ink) if say else f"{e['kind']} " + json.dumps(e)
+    place = f"outlet {e['outlet']}  " if e.get("outlet") else ""
+    return f"{_local(e['at']):%H:%M:%S}  {place}{text}"
+
+
+def _transaction(e: Json, ink: Ink) -> str:
+    words = [f"transaction {e['edge']}: {e['cause'] if e['reason'] is None else e['reason']}", e["state"]]
+    if e["token"] is not None:
+        words.append(f"card {e['token']}")
+    if e["register"] is not None:
+        words.append(f"register {_kwh(e['register'])}")
+    return ", ".join(words)
+
+
+def _session(e: Json, ink: Ink) -> str:
+    energy = "energy unknown" if e["energy_wh"] is None else _kwh(e["energy_wh"])
+    return ink.bold(f"session closed: {energy}") + f", card {e['token'] or '-'}, {e['reason']}"
+
+
+def _fault(e: Json, ink: Ink) -> str:
+    if not e["active"]:
+        return f"{e['fault']} is gone"
+    return ink.bad(e["fault"]) + f": {remedy(e['fault']).replace('OUTLET', str(e['outlet']))}"
+
+
+_EVENTS: dict[str, Callable[[Json, Ink], str]] = {
+    "status": lambda e, ink: f"{e['was']} → {ink.word(e['status'])}",
+    "card": lambda e, ink: f"card {e['token']} tapped" + ("" if e["evse"] is None else f" at EVSE {e['evse']}"),
+    "refused": lambda e, ink: ink.bad("card refused"),
+    "plug": lambda e, ink: str(e["what"]).replace("-", " "),
+    "transaction": _transaction,
+    "session": _session,
+    "meter": lambda e, ink: f"register {_kwh(e['register'])}",
+    "fault": _fault,
+    "security": lambda e, ink: f"security event {e['name']} {e['info']}".rstrip(),
+    "link": lambda e, ink: ink.good("backend connected") if e["up"] else ink.bad("backend lost") + ": chargerctl link",
+    "boot": lambda e, ink: f"backend on our boot: {e['status']}",
+    "storage": lambda e, ink: (
+        "storage works again" if e["works"] else ink.bad("storage FAILED") + ": chargerctl status"
+    ),
+}
+
+
+# ---------------------------------------------------------------- words
+
+
+def spell(seconds: float) -> str:
+    """A duration in its two greatest units."""
+    whole = int(max(0.0, seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def _row(name: str, text: str) -> str:
+    return f"{name:<10}{text}"
+
+
+def _for(since: str, now: str) -> str:
+    return f" for {spell(_between(since, now))}"
+
+
+def _between(since: str, now: str) -> float:
+    return (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds()
+
+
+def _local(stamp: str) -> datetime:
+    return datetime.fromisoformat(stamp).astimezone()
+
+
+def _kwh(wh: float) -> str:
+    return f"{wh / 1000:.3f} kWh"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -1,0 +1,191 @@
+"""A daemon that only pretends: what the control socket and the command line are tested against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chargerd.daemon.control import BadParams, Json, Refused, Tell
+
+NOW = "2026-11-22T18:30:00.000Z"
+
+
+def outlet(rank: int = 1, **changes: Any) -> Json:
+    """An outlet of `status` where nobody is."""
+    return {
+        "rank": rank,
+        "evse": rank,
+        "connector": 1,
+        "status": "Available",
+        "since": "2026-11-22T15:18:00.000Z",
+        "plug": False,
+        "cable": False,
+        "ready": False,
+        "powered": False,
+        "locked": False,
+        "offered": 0.0,
+        "limit": "no-vehicle",
+        "faults": [],
+        "operative": True,
+        "token": None,
+        "transaction": None,
+        "reading": {"energy": 12345.0, "power": 0.0, "amps": [0.0, 0.0, 0.0], "age": 0.4},
+        **changes,
+    }
+
+
+def charging(rank: int = 1) -> Json:
+    return outlet(
+        rank,
+        status="Charging",
+        since="2026-11-22T18:21:00.000Z",
+        plug=True,
+        cable=True,
+        ready=True,
+        powered=True,
+        locked=True,
+        offered=16.0,
+        limit="cable",
+        token="…C3D4",
+        transaction={
+            "tx": "3f2a",
+            "token": "…C3D4",
+            "started": "2026-11-22T18:20:30.000Z",
+            "energy_wh": 1234.5,
+            "state": "charging",
+        },
+        reading={"energy": 13579.5, "power": 10890.0, "amps": [15.9, 15.9, 16.0], "age": 12.0},
+    )
+
+
+def status(**changes: Any) -> Json:
+    """A picture in which all is well."""
+    return {
+        "version": "0.1.0",
+        "now": NOW,
+        "station": {"id": "CS-0001", "operative": True, "boot": "accepted", "uptime": 11520, "reset": None},
+        "link": link(),
+        "guard": {"connected": True, "since": "2026-11-22T15:18:00.000Z"},
+        "clock": {"trusted": True, "offset": 0.0},
+        "queue": {"waiting": 0, "dead": 0},
+        "store": {"failed": None},
+        "devices": {},
+        "lobby": None,
+        "outlets": [outlet()],
+        "faults": [],
+        **changes,
+    }
+
+
+def link(**changes: Any) -> Json:
+    return {
+        "phase": "open",
+        "since": "2026-11-22T18:18:00.000Z",
+        "attempt": 1,
+        "last_error": "",
+        "next_try": None,
+        "held_down": False,
+        "url": "wss://csms.example/ocpp",
+        "version": "1.6",
+        **changes,
+    }
+
+
+SESSION = {
+    "tx": "3f2a",
+    "outlet": 1,
+    "token": "…C3D4",
+    "started": "2026-11-22T10:00:00.000Z",
+    "ended": "2026-11-22T12:05:00.000Z",
+    "trusted": True,
+    "start_wh": 1000.0,
+    "end_wh": 12040.0,
+    "energy_wh": 11040.0,
+    "reason": "local",
+}
+ROW = {"kind": "start", "at": NOW, "tx": "3f2a", "seq": None, "attempts": 3}
+
+
+class FakeApi:
+    """Remembers what was done; `picture` is what `status` says."""
+
+    version = "0.1.0"
+
+    def __init__(self) -> None:
+        self.done: list[tuple[Any, ...]] = []
+        self.watchers: list[Tell] = []
+        self.picture: Any = status()
+
+    async def status(self) -> Json:
+        return self.picture
+
+    def watch(self, tell: Tell) -> Callable[[], None]:
+        self.watchers.append(tell)
+        return lambda: self.watchers.remove(tell)
+
+    async def sessions(self, limit: int, since: float) -> Json:
+        self.done.append(("sessions", limit, since))
+        return [SESSION]
+
+    async def queue(self) -> Json:
+        return {"waiting": 2, "kinds": {"start": 1, "stop": 1}, "oldest": ROW, "dead": 1, "letters": [ROW]}
+
+    async def variables(self, name: str | None) -> Json:
+        self.done.append(("variables", name))
+        return [
+            {
+                "name": "heartbeat_interval",
+                "key16": "HeartbeatInterval",
+                "place2": "OCPPCommCtrlr.HeartbeatInterval",
+                "value": "300",
+                "from": "set",
+                "unit": "s",
+                "access": "ReadWrite",
+            }
+        ]
+
+    async def config(self) -> Json:
+        return {"station": {"id": "CS-0001"}, "outlets": [{"evse": 1, "tethered": False}]}
+
+    async def link(self) -> Json:
+        return link()
+
+    async def force_link(self, up: bool | None) -> None:
+        self.done.append(("link", up))
+
+    async def cards(self) -> Json:
+        return [{"card": "…C3D4", "group": None}, {"card": "…E5F6", "group": "FLEET"}]
+
+    async def add_card(self, card: str, group: str | None) -> None:
+        self.done.append(("add", card, group))
+
+    async def remove_card(self, card: str) -> None:
+        self.done.append(("remove", card))
+
+    async def learn_card(self, learned: Tell) -> Json:
+        learned({"card": "…C3D4", "known": False, "why": ""})
+        return {"seconds": 30.0}
+
+    async def tap(self, token: str, evse: int | None) -> None:
+        self.done.append(("tap", token, evse))
+
+    async def start(self, outlet: int, token: str | None) -> None:
+        if outlet > 2:
+            raise BadParams("outlet: must be a whole number 1..2")
+        self.done.append(("start", outlet, token))
+
+    async def stop(self, outlet: int) -> None:
+        raise Refused(f"no transaction runs at outlet {outlet}")
+
+    async def clear_fault(self, outlet: int, fault: str, who: str) -> None:
+        self.done.append(("clear", outlet, fault, who))
+
+    async def reset(self, kind: str) -> Json:
+        return {"outcome": "accepted"}
+
+    async def shutdown(self) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    async def sim(self, method: str, params: dict[str, Json]) -> Json:
+        self.done.append((method, params))
+        return {"volts": float("nan")} if method == "sim.supply" else {}

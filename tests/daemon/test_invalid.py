@@ -1,0 +1,54 @@
+"""A wrong configuration: nothing half-applies, and whoever asks is told what to mend."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from chargerd.config import parse
+from chargerd.daemon.invalid import serve_invalid
+from chargerd.errors import ConfigInvalid
+
+WRONG = '[station]\nid = "CS-1"\nmax_amps = 32\nmax_ampz = 3\n[csms]\nurl = "none"\n[guard]\nboard = "sim:/x"\n'
+
+
+def problem() -> ConfigInvalid:
+    with pytest.raises(ConfigInvalid) as caught:
+        parse(WRONG, "chargerd.toml")
+    return caught.value
+
+
+async def ask(path: Path, method: str) -> dict[str, object]:
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode() + b"\n")
+    answer: dict[str, object] = json.loads(await reader.readline())
+    writer.close()
+    return answer
+
+
+async def test_the_socket_says_what_is_wrong_and_refuses_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    ready = asyncio.Event()
+    serving = asyncio.create_task(serve_invalid(problem(), lambda text: ready.set(), 30.0))
+    await asyncio.wait_for(ready.wait(), 10)
+    status = (await ask(tmp_path / "control.sock", "status"))["result"]
+    assert isinstance(status, dict)
+    assert status["faults"] == [{"outlet": 0, "fault": "ConfigInvalid"}]
+    assert "chargerd.toml:4" in status["devices"]["configuration"]
+    refused = (await ask(tmp_path / "control.sock", "sessions"))["error"]
+    assert isinstance(refused, dict)
+    assert "max_ampz" in refused["message"]
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await serving == os.EX_CONFIG
+
+
+async def test_without_a_runtime_directory_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "absent"))
+    assert await serve_invalid(problem(), lambda text: None, None) == os.EX_CONFIG
