@@ -75,8 +75,11 @@ def transaction_answered(draft: Draft, event: TransactionAnswered) -> None:
             )
     elif draft.state.variables.get_bool("stop_on_invalid_id"):
         deauthorise(draft, rank, Reason.DEAUTHORIZED, Cause.DEAUTHORIZED)
+        draft.set_visit(rank, held=event.token)  # the cable stays with its owner (E05.FR.11, 1.6 §4.8)
     else:
-        draft.set_visit(rank, barred=True)
+        reading = draft.outlet(rank).live.reading if rank != LOBBY else None
+        allowed = draft.state.variables.get_int("max_energy_on_invalid_id") if reading is not None else 0
+        draft.set_visit(rank, barred_at=(reading.energy if reading else 0.0) + allowed)  # E05.FR.02, E05.FR.03
 
 
 def remote_start(draft: Draft, event: RemoteStart) -> None:
@@ -169,7 +172,7 @@ def grant(draft: Draft, asked: Asked, group: str | None, offline: bool = False) 
     timeout = draft.state.variables.get_int("connection_timeout")
     connect_by = None if visit.plug or not timeout else draft.now.mono + timeout
     draft.put_visit(place, visit)
-    draft.set_visit(place, auth=auth, connect_by=connect_by, held=None, barred=False)
+    draft.set_visit(place, auth=auth, connect_by=connect_by, held=None, barred_at=None)
 
 
 def refuse(draft: Draft, evse: int | None) -> None:
@@ -248,6 +251,11 @@ def _place(draft: Draft, evse: int | None, outlet: int | None) -> int | None:
 
 
 def _free(draft: Draft, rank: int) -> bool:
+    """Could a new authorisation be served here? Before the backend's word to the boot only by policy (B02.FR.01)."""
+    state = draft.state
+    accepted = not state.site.backend or state.boot.status is BootStatus.ACCEPTED
+    if not accepted and not state.variables.get_bool("tx_before_accepted"):
+        return False
     outlet = draft.outlet(rank)
     visit = outlet.visit
     taken = visit is not None and (visit.auth is not None or (visit.tx is not None and visit.tx.stopping is not None))

@@ -45,7 +45,9 @@ def answered(draft: Draft, event: BootAnswered) -> None:
     # An answer that was lost takes nothing back; a refusal does.
     status = state.boot.status if event.status is BootStatus.NONE else event.status
     pause = float(event.interval) if event.interval > 0 else RETRY
-    draft.set(boot=replace(state.boot, status=status, asked=False, next_try=now + pause, heartbeat_at=None))
+    # What was lost with its link is asked again with the next one.
+    next_try = now + pause if state.online else None
+    draft.set(boot=replace(state.boot, status=status, asked=False, next_try=next_try, heartbeat_at=None))
 
 
 def settle(draft: Draft) -> None:

@@ -60,12 +60,7 @@ class Draft:
 
     @property
     def window(self) -> TxWindow:
-        if self.state.site.window is not None:
-            return self.state.site.window
-        variables = self.state.variables
-        return TxWindow(
-            frozenset(variables.get_list("tx_start_points")), frozenset(variables.get_list("tx_stop_points"))
-        )
+        return self.state.window
 
     # ---- writing
 

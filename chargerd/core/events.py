@@ -222,7 +222,7 @@ class Triggered(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TriggerAsked:
-    """`outlet` None: every outlet. The answer leaves before the message that was asked for (F06.FR.06, 1.6 §5.17)."""
+    """`outlet` None: every outlet. The answer leaves before the message that was asked for (F06.FR.04, 1.6 §5.17)."""
 
     ask: int
     what: Triggered

@@ -6,7 +6,7 @@ last reading, which the shell keeps at most about a second old while power flows
 
 from __future__ import annotations
 
-from chargerd.core.draft import Draft
+from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.records import Cause, Sampled
 from chargerd.core.transaction import update
 
@@ -40,7 +40,7 @@ def reschedule(draft: Draft) -> None:
     """The sampling interval was changed: running transactions follow it from now on."""
     interval = draft.state.variables.get_int("sample_interval")
     for rank, visit in draft.visits():
-        if visit.tx is not None and visit.tx.told:
+        if rank != LOBBY and visit.tx is not None and visit.tx.told:
             draft.set_tx(rank, next_sample=draft.now.mono + interval if interval else None)
     draft.set(aligned_at=None)
 

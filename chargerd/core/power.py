@@ -13,7 +13,7 @@ from chargerd.core.draft import Draft
 from chargerd.core.records import ChargingState
 from chargerd.core.sharing import share
 from chargerd.core.state import Outlet, Station
-from chargerd.core.status import LOWEST_AMPS, blocking, charging_state
+from chargerd.core.status import LOWEST_AMPS, beginning, blocking, charging_state
 
 SETTLING = 4.0  # s a vehicle gets to answer the pilot before its silence is told
 LEAVING = 0.5  # s from the contactor's opening until it is clear that the vehicle is still there
@@ -22,12 +22,16 @@ LEAVING = 0.5  # s from the contactor's opening until it is clear that the vehic
 def entitled(station: Station, outlet: Outlet) -> bool:
     """Everything on the daemon's side of the lease says yes."""
     visit, live = outlet.visit, outlet.live
-    if visit is None or visit.auth is None or visit.barred or not live.known or blocking(station, outlet):
+    if visit is None or visit.auth is None or not live.known or blocking(station, outlet):
         return False
     if not live.plug or visit.plug != live.plug:
         return False
+    if visit.barred_at is not None and (live.reading is None or live.reading.energy >= visit.barred_at):
+        return False
     tx = visit.tx
-    return tx is None or (tx.told and tx.stopping is None and tx.reading_by is None)
+    if station.window.start == {"EnergyTransfer"}:  # only power itself lets the transaction begin
+        return beginning(station) if tx is None else tx.stopping is None
+    return tx is not None and tx.told and tx.stopping is None and tx.reading_by is None
 
 
 def switched(draft: Draft, rank: int, on: bool) -> None:

@@ -109,7 +109,7 @@ class Visit:
     tx: Tx | None = None
     finished: bool = False  # a transaction of this visit has ended
     held: Token | None = None  # the cable stays locked until this token comes back
-    barred: bool = False  # the authority said no, and the transaction goes on without energy
+    barred_at: float | None = None  # Wh; the authority said no, and the transaction goes on without energy from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +185,10 @@ class Station:
 
     def outlet(self, rank: int) -> Outlet:
         return self.outlets[rank - 1]
+
+    @property
+    def window(self) -> TxWindow:
+        if self.site.window is not None:
+            return self.site.window
+        start, stop = (self.variables.get_list(name) for name in ("tx_start_points", "tx_stop_points"))
+        return TxWindow(frozenset(start), frozenset(stop))

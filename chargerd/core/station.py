@@ -141,7 +141,7 @@ def _take(draft: Draft, event: Event) -> None:
         case Storage(works):
             draft.set(storage=works)
         case Stop():
-            draft.set(stopped=True)
+            draft.set(stopped=True, next_boot=draft.state.next_boot or BootCause.UNKNOWN)
         case Wake():
             pass
 
@@ -252,19 +252,17 @@ def _set(draft: Draft, values: tuple[tuple[str, str], ...]) -> None:
 def _restored(draft: Draft, rebooted: bool) -> None:
     """Back from a crash, a restart or a power cut: with the same state, and the reason for what cannot go on."""
     cause = draft.state.next_boot or (BootCause.POWER_UP if rebooted else BootCause.WATCHDOG)
+    if rebooted and cause is BootCause.UNKNOWN:  # it had been stopped in order
+        cause = BootCause.POWER_UP
     draft.set(boot=replace(draft.state.boot, cause=cause), next_boot=None)
     if cause is BootCause.WATCHDOG:
         draft.tell(Security(draft.now, "ResetOrReboot", cause.value))
-    if not rebooted:
-        return
     for rank, found in list(draft.visits()):
-        if found.tx is not None:
+        if found.tx is not None and rebooted:
             transaction.stop(draft, rank, Reason.POWER_LOSS, Cause.POWER_LOSS)
-            restarted = draft.visit(rank)
-            if restarted is not None and restarted.tx is not None and restarted.tx.stopping is not None:
-                stopping = replace(restarted.tx.stopping, since=draft.now, reading_by=None)
-                draft.set_tx(rank, stopping=stopping)
-        draft.set_visit(rank, auth=None, connect_by=None, plug=0)
+        transaction.resume(draft, rank)
+        if rebooted:
+            draft.set_visit(rank, auth=None, connect_by=None, plug=0)
 
 
 def wake_at(state: Station, now: Moment) -> float | None:

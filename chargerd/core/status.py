@@ -46,9 +46,14 @@ def blocking(station: Station, outlet: Outlet) -> frozenset[str]:
     return outlet.live.faults - excused
 
 
+def beginning(station: Station) -> bool:
+    """May anything new begin: it can be written down, and the program is not about to leave."""
+    return station.storage and not station.stopped and station.reset is None
+
+
 def usable(station: Station, outlet: Outlet) -> bool:
-    """May a new visit be served here: operative, known to the guard, without a fault, and can it be written down."""
-    in_service = station.operative and outlet.operative and station.storage and not station.stopped
+    """May a new visit be served here: operative, known to the guard and without a fault."""
+    in_service = station.operative and outlet.operative and beginning(station)
     return in_service and outlet.live.known and not blocking(station, outlet)
 
 

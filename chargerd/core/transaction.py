@@ -8,11 +8,13 @@ permit, contactor proven open, last register, record (E06, 1.6 §4.8).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chargerd.core.commands import ReadMeter
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.records import Cause, ChargingState, Edge, Reason, Session, Transaction
 from chargerd.core.state import Stopping, Tx, Visit
-from chargerd.core.status import charging_state
+from chargerd.core.status import beginning, blocking, charging_state
 from chargerd.core.token import Token
 from hal.api import MeterReading
 
@@ -42,17 +44,28 @@ def settle(draft: Draft, rank: int) -> None:
     assert visit is not None
     held = points(draft, rank)
     risen, fallen = held - visit.points, visit.points - held
+    starts = visit.tx is None and bool(risen & draft.window.start)
+    if starts and not _may_begin(draft, rank):
+        return  # the edge stays to be crossed
     if held != visit.points:
         draft.set_visit(rank, points=held)
-    if visit.tx is None:
-        if risen & draft.window.start and not draft.state.stopped:
-            _begin(draft, rank, visit, risen)
-    elif visit.tx.stopping is None:
+    if starts:
+        _begin(draft, rank, visit, risen)
+    elif visit.tx is not None and visit.tx.stopping is None:
         if fallen & draft.window.stop:
             stop(draft, rank, Reason.VEHICLE_OUT if "EVConnected" in fallen else Reason.OTHER, Cause.CHARGING_STATE)
         elif "EVConnected" in risen:
             draft.plugged.add(rank)
     _advance(draft, rank)
+
+
+def _may_begin(draft: Draft, rank: int) -> bool:
+    """Nothing begins that could not be written down, or not be measured because the meter has yet to answer."""
+    if rank == LOBBY:
+        return beginning(draft.state)
+    outlet = draft.outlet(rank)
+    unmeasured = outlet.live.reading is None and "PowerMeterFailure" in blocking(draft.state, outlet)
+    return beginning(draft.state) and not unmeasured
 
 
 def _begin(draft: Draft, rank: int, visit: Visit, risen: frozenset[str]) -> None:
@@ -79,18 +92,30 @@ def ask_register(draft: Draft, rank: int) -> None:
 
 
 def first_register(draft: Draft, rank: int, reading: MeterReading | None) -> None:
-    """The first register is there, or will not come: then the last good one counts, and with none nothing starts."""
+    """The first register is there, or will not come: then the last good one counts, and with none nothing starts.
+
+    What was told in the lobby already has started, and is ended.
+    """
     visit = draft.visit(rank)
     assert visit is not None and visit.tx is not None
     outlet = draft.outlet(rank)
     reading = reading or outlet.live.reading
     if reading is None and outlet.site.metered and not draft.state.site.allow_unmetered:
-        draft.set_visit(rank, tx=None, auth=None)
+        if visit.tx.told:
+            draft.set_tx(rank, reading_by=None)
+            stop(draft, rank, Reason.OTHER, Cause.FAULT)
+        else:
+            draft.set_visit(rank, tx=None, auth=None, points=frozenset())
         return
     draft.set_tx(rank, reading_by=None, begin=reading)
     if visit.tx.told:  # started in the lobby: evse and begin values follow (E01.FR.16, E01.FR.17)
         powered = outlet.live.powered
-        draft.set_tx(rank, state=ChargingState.CHARGING if powered else ChargingState.CONNECTED)
+        interval = draft.state.variables.get_int("sample_interval")
+        draft.set_tx(
+            rank,
+            state=ChargingState.CHARGING if powered else ChargingState.CONNECTED,
+            next_sample=draft.now.mono + interval if interval else None,
+        )
         update(draft, rank, Cause.PLUGGED, reading=reading)
     else:
         _tell_started(draft, rank, reading)
@@ -107,7 +132,7 @@ def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None
         told=True,
         state=state,
         token=auth.token if auth else None,
-        next_sample=draft.now.mono + interval if interval else None,
+        next_sample=draft.now.mono + interval if interval and rank != LOBBY else None,
     )
     draft.tell(
         Transaction(
@@ -171,13 +196,26 @@ def tell_changes(draft: Draft, rank: int) -> None:
         update(draft, rank, Cause.CHARGING_STATE)
 
 
+def resume(draft: Draft, rank: int) -> None:
+    """After a restart: a register that was asked for before it is asked for anew."""
+    visit = draft.visit(rank)
+    assert visit is not None
+    tx = visit.tx
+    if tx is None:
+        return
+    if tx.stopping is not None:
+        draft.set_tx(rank, stopping=replace(tx.stopping, since=draft.now, reading_by=None))
+    elif tx.reading_by is not None:
+        ask_register(draft, rank)
+
+
 def deauthorise(draft: Draft, rank: int, reason: Reason, cause: Cause, token: Token | None = None) -> None:
     """The authorisation at `rank` ends; its transaction ends with it where the window says so, else it is told."""
     visit = draft.visit(rank)
     assert visit is not None
     if visit.auth is None:
         return
-    draft.set_visit(rank, auth=None, connect_by=None, barred=False)
+    draft.set_visit(rank, auth=None, connect_by=None, barred_at=None)
     tx = visit.tx
     if tx is None or tx.stopping is not None:
         return
@@ -192,7 +230,7 @@ def stop(draft: Draft, rank: int, reason: Reason, cause: Cause, token: Token | N
     visit = draft.visit(rank)
     assert visit is not None and visit.tx is not None
     if visit.tx.stopping is None:
-        draft.set_visit(rank, auth=None, connect_by=None, barred=False)
+        draft.set_visit(rank, auth=None, connect_by=None, barred_at=None)
         draft.set_tx(rank, stopping=Stopping(reason, cause, draft.now, token))
 
 
@@ -224,12 +262,7 @@ def _ask_last_register(draft: Draft, rank: int, stopping: Stopping) -> None:
         last_register(draft, rank, None)
         return
     draft.do(ReadMeter(rank))
-    draft.set_tx(
-        rank,
-        stopping=Stopping(
-            stopping.reason, stopping.cause, stopping.since, stopping.token, draft.now.mono + READING_WAIT
-        ),
-    )
+    draft.set_tx(rank, stopping=replace(stopping, reading_by=draft.now.mono + READING_WAIT))
 
 
 def last_register(draft: Draft, rank: int, reading: MeterReading | None) -> None:
@@ -270,5 +303,5 @@ def _end(draft: Draft, rank: int, reading: MeterReading | None) -> None:
             reason=stopping.reason,
         )
     )
-    draft.set_visit(rank, tx=None, auth=None, connect_by=None, barred=False, finished=True)
+    draft.set_visit(rank, tx=None, auth=None, connect_by=None, barred_at=None, finished=True)
     draft.set_visit(rank, points=points(draft, rank))

@@ -27,6 +27,7 @@ class Clock:
 
     def __init__(self, mono: Callable[[], float], wall: Callable[[], float], trusted: Callable[[], bool]) -> None:
         self._mono, self._wall, self._trusted = mono, wall, trusted
+        self.heeds_ntp = True  # ClockCtrlr.TimeSource names it
         self._offset: float | None = None
         self._boot = 0
         self._anchors: Sequence[Moment] = ()
@@ -37,7 +38,7 @@ class Clock:
 
     def now(self) -> Moment:
         wall = self._wall()
-        if self._trusted():
+        if self.heeds_ntp and self._trusted():
             return Moment(self._mono(), wall, True, self._boot)
         return Moment(self._mono(), wall + (self._offset or 0.0), self._offset is not None, self._boot)
 
@@ -51,7 +52,7 @@ class Clock:
         told = parse(text)
         if told is None:
             return False
-        if not self._trusted():
+        if not (self.heeds_ntp and self._trusted()):
             self._offset = told - self._wall()
         return True
 

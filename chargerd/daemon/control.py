@@ -304,7 +304,8 @@ class _Client:
     async def said(self) -> None:
         """Wait until it has read most of it; one that does not read loses its connection."""
         try:
-            await asyncio.wait_for(self._writer.drain(), STUCK)
+            async with asyncio.timeout(STUCK):
+                await self._writer.drain()
         except TimeoutError:
             self._writer.transport.abort()
 

@@ -321,7 +321,8 @@ class Conversation:
             self._learn(self.dialect.answered(sent, payload, self.fold, self._host.state, word), Changes())
 
     def _learn(self, learned: Learned, changes: Changes) -> None:
-        if learned.clock is not None and not self._clock.learn(learned.clock):
+        heeded = "Heartbeat" in self._host.state.variables.get_list("time_sources")
+        if learned.clock is not None and heeded and not self._clock.learn(learned.clock):
             log.warning("backend: its time %.40r is no time", learned.clock)
         if learned.fold is not None:
             self.fold = learned.fold

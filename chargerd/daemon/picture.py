@@ -84,7 +84,7 @@ def limit(state: Station, one: Outlet, truth: Truth | None) -> str:
         return "stopping"
     if visit.auth is None:
         return "no-card"
-    if visit.barred:
+    if visit.barred_at is not None:
         return "card-refused"
     if visit.tx is not None and (not visit.tx.told or visit.tx.reading_by is not None):
         return "meter"

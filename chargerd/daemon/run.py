@@ -113,6 +113,7 @@ class Daemon:
         self.devices = Devices(meters, readers, self.charger.feed, self.guard.measured)
         self.charger.guard, self.charger.meters = self.guard, self.devices
         self.link: LinkPort | None = None
+        self.charger.on_variables = self._configure
         if config.backend:
             self._converse(loaded, link, chance)
         self.operator = Operator(
@@ -170,6 +171,8 @@ class Daemon:
         self.devices.abandon()
         if self.link is not None:
             self.link.kill()
+        if self.control is not None:
+            await self.control.stop()
         await asyncio.sleep(0)
 
     # ---- the backend
@@ -193,9 +196,10 @@ class Daemon:
         first = self._offered[0]
         outbox = Outbox(loaded.rows, chronological=first.chronological, max_rows=QUEUE_MOST, doomed=loaded.doomed)
         self._use(first, outbox, loaded.state.get("fold") or {})
-        self.charger.on_variables = self._configure
 
     def _configure(self) -> None:
+        """Variables were changed: what lives outside the station follows them."""
+        self.clock.heeds_ntp = "NTP" in self.charger.state.variables.get_list("time_sources")
         if self.link is not None:
             self.link.configure(self.settings())
 

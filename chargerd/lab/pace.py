@@ -13,10 +13,14 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+TURN = 1e-9  # s of virtual time that a turn of the loop takes, see `_Jumping`
 
 
 class _Jumping(selectors.SelectSelector):
-    """Where the loop would sleep, its clock goes on at once."""
+    """Where the loop would sleep, its clock goes on at once.
+
+    No turn takes no time: a timer that rounding lets fire a hair too early would be set again for ever.
+    """
 
     now = 0.0
 
@@ -25,7 +29,7 @@ class _Jumping(selectors.SelectSelector):
         if ready or timeout is None:
             # Without a timer only another thread or a socket could go on: wait for it in real time.
             return ready or super().select(None)
-        self.now += max(0.0, timeout)
+        self.now += max(TURN, timeout)
         return ready
 
 

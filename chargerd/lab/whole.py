@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from chargerd.guard.desk import Guard
 from chargerd.guard.setup import GuardSetup, OutletSetup
 from chargerd.lab.csms import Csms
 from chargerd.lab.peer import Peer
+from chargerd.lab.site import configuration
 from hal.sim.board import SimBoard
 from hal.sim.cards import SimReader
 from hal.sim.client import Near
@@ -33,7 +34,6 @@ from hal.sim.outlet import SimOutlet
 from hal.sim.world import World
 
 EPOCH = 1_800_000_000.0  # unix seconds at loop time 0
-STATION = "CS-0001"
 
 
 class MemoryLink:
@@ -75,7 +75,7 @@ class MemoryLink:
             self._task.cancel()
         peer, self._peer = self._peer, None
         if peer is not None:
-            peer.close()
+            asyncio.get_running_loop().call_soon(peer.close)  # after what was sent has arrived
 
     def send(self, frame: str) -> bool:
         if self._peer is None:
@@ -141,9 +141,16 @@ class Whole:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.csms, self._link, self._gate, self._inline, self._control = csms, link, gate, inline, control
-        self.config = parse(
-            _config(state_dir, url if csms or link else "none", version, outlets, tethered, mode) + settings
+        site = configuration(
+            state_dir,
+            state_dir,
+            url=url if csms or link else "none",
+            version=version,
+            outlets=outlets,
+            tethered=tethered,
+            mode=mode,
         )
+        self.config = parse(site + settings)
         self._setup = GuardSetup(
             tuple(OutletSetup(evse=o.evse, amps=o.amps, tethered=tethered) for o in self.config.outlets)
         )
@@ -152,6 +159,7 @@ class Whole:
         self._random = random.Random(seed)
         self._ids = itertools.count(1)
         self._boots = 1
+        self._booted = 0.0
         self._guard: LocalTransport | None = None
         self.guard: Guard | None = None
         self.daemon: Daemon | None = None
@@ -178,11 +186,11 @@ class Whole:
         watch = self._gate or (lambda point: None)
         memory: LinkMaker = lambda settings, **rest: MemoryLink(_present(self.csms), settings, watch=watch, **rest)  # noqa: E731
         assert self._guard is not None
-        loop = self.loop
+        loop, booted = self.loop, self._booted
         self.daemon = Daemon(
             self.config,
             Store.open(state_dir / "chargerd.db", inline=self._inline, gate=self._gate),
-            Clock(loop.time, lambda: EPOCH + loop.time(), lambda: True),
+            Clock(lambda: loop.time() - booted, lambda: EPOCH + loop.time(), lambda: True),
             self._guard,
             meters={n: SimMeter(near, n) for n in range(1, len(self.config.outlets) + 1)},
             readers=[Reader("reader station", SimReader(near, "station"))],
@@ -211,12 +219,17 @@ class Whole:
         await self.kill_daemon()
         self.kill_guard()
         self._boots += 1
+        self._booted = self.loop.time()  # monotonic clocks begin anew
         await asyncio.sleep(1.0)
 
+    async def stop_daemon(self) -> None:
+        """In order, as on SIGTERM."""
+        daemon, self.daemon = self.daemon, None
+        if daemon is not None:
+            await daemon.stop()
+
     async def stop(self) -> None:
-        if self.daemon is not None:
-            await self.daemon.stop()
-            self.daemon = None
+        await self.stop_daemon()
         self.kill_guard()
 
     # ---- what happens outside
@@ -258,18 +271,3 @@ class Whole:
 def _present(csms: Csms | None) -> Csms:
     assert csms is not None
     return csms
-
-
-def _config(state_dir: Path, url: str, version: str, outlets: int, tethered: bool, mode: str) -> str:
-    parts: Sequence[str] = [
-        f'[station]\nid = "{STATION}"\nmax_amps = {64 * outlets}\nstate_dir = "{state_dir}"\nrun_dir = "{state_dir}"',
-        f'[csms]\nurl = "{url}"\nversion = ["{version}"]',
-        f'[authorization]\nmode = "{mode}"',
-        '[guard]\nboard = "sim:in-process"',
-        *(
-            f'[[outlet]]\nevse = {n}\namps = 32\ntethered = {str(tethered).lower()}\nmeter = "sim:in-process?outlet={n}"'
-            for n in range(1, outlets + 1)
-        ),
-        '[[reader]]\ndevice = "sim:in-process?reader=station"',
-    ]
-    return "\n".join(parts) + "\n"

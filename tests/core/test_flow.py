@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chargerd.core.commands import AskAuthorize, Outcome
+from chargerd.core.commands import AskAuthorize, Outcome, WishLock
 from chargerd.core.events import (
     AuthorizeAnswered,
     CableIn,
@@ -148,6 +148,41 @@ def test_a_refused_token_may_keep_the_transaction_without_energy() -> None:
     desk.after(1)
     assert desk.told()[-1][0] == "updated"
     assert desk.status() is Joint.SUSPENDED_EVSE
+
+
+@pytest.mark.req("E05.FR.03", "1.6 §9.1.12")
+def test_a_refused_token_may_still_get_a_little_energy() -> None:
+    desk = Desk(stop_on_invalid_id="false", max_energy_on_invalid_id="500")
+    plug_in(desk)
+    tap(desk)
+    desk.charge(energy=100)
+    desk.feed(TransactionAnswered("tx-1", ANN, NO))
+    desk.charge(energy=499)
+    assert desk.permit() == 32
+    desk.charge(energy=1)
+    assert desk.permit() == 0
+
+
+@pytest.mark.req("E05.FR.11")
+def test_the_cable_of_a_refused_token_waits_for_its_owner() -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(TransactionAnswered("tx-1", ANN, NO))
+    desk.feed(Power(1, False))
+    assert desk.sent(WishLock)[-1] == WishLock(1, True)
+    desk.feed(TokenSeen(ANN))
+    assert desk.sent(WishLock)[-1] == WishLock(1, False)
+
+
+@pytest.mark.req("B02.FR.01", "B03.FR.01")
+@pytest.mark.parametrize(("allowed", "charges"), [("true", True), ("false", False)])
+def test_before_the_boot_is_accepted_only_by_policy(allowed: str, charges: bool) -> None:
+    desk = Desk(accepted=False, tx_before_accepted=allowed, offline_unknown_ids="true")
+    plug_in(desk)
+    desk.feed(TokenSeen(ANN))
+    assert (desk.permit() == 32) is charges
 
 
 @pytest.mark.req("1.6 §5.11", "1.6 §5.12", "F01.FR.01", "F03.FR.01")

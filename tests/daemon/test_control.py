@@ -219,9 +219,11 @@ async def test_watchers_are_told_until_they_leave(house: House) -> None:
     house.api.watchers[0]({"kind": "status"})
     assert await line.next() == {"jsonrpc": "2.0", "method": "event", "params": {"kind": "status"}}
     line.writer.close()
-    async with asyncio.timeout(5):
-        while house.api.watchers:
-            await asyncio.sleep(0.005)
+    for _ in range(1000):
+        await asyncio.sleep(0.005)
+        if not house.api.watchers:
+            return
+    raise AssertionError("nobody reads, and it is told all the same")
 
 
 async def test_a_watcher_that_does_not_read_is_dropped_with_a_notice(house: House) -> None:
@@ -366,7 +368,7 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raws=st.lists(HOSTILE, min_size=1, max_size=20))
 def test_no_line_ends_the_server_or_goes_unanswered(tmp_path: Path, raws: list[bytes]) -> None:
     async def attack() -> None:

@@ -13,7 +13,6 @@ from chargerd.core.state import Station
 from chargerd.core.variables import ACTUAL, Address, Base, Outcome, Row, get2, report2, set2
 from chargerd.ocpp.dialect import Ask, Json, Outgoing, Refuse, Reply
 
-PART_ITEMS = 50  # reportData of one NotifyReport
 PART_BYTES = 16_000  # of JSON in one NotifyReport; a single item may be larger
 
 _STATUS = {
@@ -85,7 +84,7 @@ def _parts(rows: Sequence[Json]) -> Iterator[list[Json]]:
     size = 0
     for row in rows:
         length = len(json.dumps(row))
-        if part and (len(part) == PART_ITEMS or size + length > PART_BYTES):
+        if part and size + length > PART_BYTES:
             yield part
             part, size = [], 0
         part.append(row)

@@ -49,8 +49,6 @@ def handle(ask: int, action: str, payload: Json, station: Station, facts: Mappin
     """`facts` as `core.variables` wants them, and the length of the transactions' queue: `messages_in_queue`, and
     `messages_in_queue:<transactionId>` for each that has rows in it.
     """
-    if station.boot.status is BootStatus.REJECTED:
-        return Refuse("SecurityError", f"{action}: this station was rejected")  # B03.FR.08
     match action:
         case "GetVariables":
             return device_model.get_variables(payload, station, facts)

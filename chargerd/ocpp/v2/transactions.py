@@ -179,7 +179,7 @@ def _phases_used(station: Station, record: Transaction, rank: int) -> int:
         return 1
     reading = record.reading or station.outlet(rank).live.reading
     amps = (reading.amps if reading is not None else None) or ()
-    return sum(each >= FLOWS for each in amps[: record.phases])
+    return sum(each >= FLOWS for each in amps)
 
 
 def _values(station: Station, record: Transaction) -> list[Json]:

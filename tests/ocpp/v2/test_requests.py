@@ -332,14 +332,6 @@ def test_every_other_action_is_not_supported(action: str) -> None:
     assert got.code == "NotSupported"
 
 
-@pytest.mark.req("B03.FR.08")
-@pytest.mark.parametrize("action", sorted(HERE))
-def test_a_rejected_station_talks_to_nobody(action: str) -> None:
-    got = DIALECT.handle(7, action, {}, {}, station(boot=BootStatus.REJECTED), {})
-    assert isinstance(got, Refuse)
-    assert got.code == "SecurityError"
-
-
 @pytest.mark.parametrize("outcome", Outcome)
 @pytest.mark.parametrize(
     "action",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -183,7 +184,7 @@ def test_every_charging_state_has_a_word(state: ChargingState, word: str) -> Non
 @pytest.mark.req("E01.FR.16", "E01.FR.17", "E03.FR.11")
 def test_a_transaction_that_began_without_an_outlet_gets_evse_and_begin_values_when_it_is_bound() -> None:
     here = station(Live(known=True), Live(known=True, plug=3, cable=True, cable_amps=20.0))
-    lobby = started(outlet=None, reading=None, state=ChargingState.IDLE)
+    lobby = started(outlet=None, state=ChargingState.IDLE)
     start, bound, later = told(
         here,
         lobby,
@@ -201,6 +202,7 @@ def test_the_evse_is_told_again_when_the_vehicle_comes_after_the_card() -> None:
     first, second, third = told(station(), started(), updated(Cause.PLUGGED, 5), updated(Cause.CHARGING_STATE, 6))
     assert (first["evse"], second["evse"]) == ({"id": 1, "connectorId": 1}, {"id": 1, "connectorId": 1})
     assert "evse" not in third
+    assert "cableMaxCurrent" not in first  # nobody knows the cable
 
 
 @pytest.mark.req("E01.FR.10", "E02.FR.01", "E03.FR.01")
@@ -213,6 +215,10 @@ def test_an_id_token_is_in_the_event_that_tells_it_and_in_no_other() -> None:
 @pytest.mark.req("C02.FR.01")
 def test_nobodys_token_is_empty() -> None:
     assert told(station(), started(token=FREE))[0]["idToken"] == {"idToken": "", "type": "NoAuthorization"}
+
+
+def test_a_token_too_long_for_the_wire_is_cut_where_one_can_see_it() -> None:
+    assert told(station(), started(token=Token("A" * 37)))[0]["idToken"]["idToken"] == "A" * 35 + "…"
 
 
 @pytest.mark.req("F01.FR.19", "F01.FR.25", "F02.FR.01", "F02.FR.21")
@@ -303,6 +309,12 @@ def test_values_by_measurand_and_phase() -> None:
     ]
 
 
+def test_whole_numbers_stay_whole_on_the_wire() -> None:
+    here = station(started_measurands=f"{REGISTER},Voltage")
+    register, voltage, *_ = told(here, started())[0]["meterValue"][0]["sampledValue"]
+    assert json.dumps([register["value"], voltage["value"]]) == "[1000, 230.0]"
+
+
 @pytest.mark.req("E01.FR.09", "E06.FR.11", "J02.FR.11", "J01.FR.22", "F06.FR.07")
 def test_each_kind_of_event_has_its_own_measurands() -> None:
     here = station(
@@ -333,6 +345,11 @@ def test_a_triggered_event_is_sent_even_where_nothing_can_be_read() -> None:
     event = told(station(), started(), updated(Cause.TRIGGER, 9))[1]
     assert event["transactionInfo"]["chargingState"] == "EVConnected"
     assert "meterValue" not in event
+
+
+def test_triggered_values_are_not_repeated_at_the_end() -> None:
+    end = told(station(), started(), sampled(Cause.TRIGGER, 9), ended(20))[2]
+    assert registers(end) == [1000, 1020]
 
 
 @pytest.mark.req("J02.FR.18")
@@ -370,10 +387,10 @@ def test_values_in_between_are_repeated_at_the_end_where_an_interval_asks_for_th
 @pytest.mark.req("J02.FR.20")
 def test_clock_aligned_values_are_repeated_on_their_own_grid() -> None:
     here = station(aligned_ended_measurands=REGISTER, aligned_ended_interval="900")
-    minutes = [sampled(Cause.CLOCK, 300 * n - 100) for n in range(1, 10)]  # 08:03:20 and every five minutes
-    at = [each["timestamp"] for each in told(here, started(), *minutes, ended(3000))[-1]["meterValue"]]
+    minutes = [sampled(Cause.CLOCK, 300 * n - 100) for n in range(3, 10)]  # 08:13:20 and every five minutes
+    at = [each["timestamp"] for each in told(here, started(500), *minutes, ended(3000))[-1]["meterValue"]]
     assert at == [
-        "2027-01-15T08:00:00Z",
+        "2027-01-15T08:08:20Z",
         "2027-01-15T08:18:20Z",
         "2027-01-15T08:33:20Z",
         "2027-01-15T08:50:00Z",

@@ -1,0 +1,212 @@
+"""The stage as it is in the field: world, guard and daemon as processes of their own, with sockets between them.
+
+Each has a log file in the run directory. Guard and daemon are started again on exit code 64 or 65, as systemd does it;
+any other end that was not asked for is kept in `broken`. No child outlives this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import chargerd
+from chargerd.lab.csms import Csms
+from chargerd.lab.day import OUTLETS, SETTINGS
+from chargerd.lab.site import configuration
+
+RESTARTS = (64, 65)
+READY, PATIENCE, LEAVE = 20.0, 5.0, 10.0  # s: to start, to answer, to end
+LONGEST = 1 << 20
+_PR_SET_PDEATHSIG = 1
+
+
+class Broken(Exception):
+    """A process ended, or does not answer, when it should; the text says which and where its log is."""
+
+
+class Apart:
+    """`directory` is for sockets, state and logs; `url` of the backend without the station's id."""
+
+    def __init__(self, directory: Path, version: str, csms: Csms | None, url: str) -> None:
+        self.csms = csms
+        self.on_news: Callable[[Mapping[str, Any]], None] = lambda news: None
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.socket, self.config = directory / "control.sock", directory / "chargerd.toml"
+        self._world_socket = directory / "world.sock"
+        text = configuration(
+            directory, directory, url=url, version=version, outlets=OUTLETS, world=str(self._world_socket)
+        )
+        self.config.write_text(text + SETTINGS)
+        (directory / "latch").touch()  # as the package does it: a missing one counts as latched
+        world = ("hal.sim.serve", "--socket", str(self._world_socket), "--outlets", str(OUTLETS))
+        self._world = _Child("world", directory, world, self._gone)
+        self._guard = _Child("guard", directory, ("chargerd.main", "guard", "--config", str(self.config)), self._gone)
+        self._daemon = _Child("daemon", directory, ("chargerd.main", "run", "--config", str(self.config)), self._gone)
+        self._listening: asyncio.Task[None] | None = None
+
+    @property
+    def starts(self) -> int:
+        return self._daemon.starts
+
+    async def begin(self) -> None:
+        await self._world.start()
+        await self._until_answered(self._world_socket, "sim.state")
+        await self._guard.start()
+        self._listening = asyncio.create_task(self._listen())
+        await self.start_daemon()
+
+    async def sim(self, method: str, **params: Any) -> Any:
+        return await call(self._world_socket, f"sim.{method}", params)
+
+    async def status(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = await call(self.socket, "status", {})
+        return found
+
+    async def force_link(self, up: bool) -> None:
+        await call(self.socket, "link.force", {"up": up})
+
+    async def kill_daemon(self) -> None:
+        await self._daemon.end(signal.SIGKILL)
+
+    async def start_daemon(self) -> None:
+        await self._daemon.start()
+        await self._until_answered(self.socket, "hello")
+
+    async def leave(self) -> int:
+        return await self._daemon.end(signal.SIGTERM)
+
+    async def end(self) -> None:
+        """Nothing is left running."""
+        if self._listening is not None:
+            self._listening.cancel()
+        for child in (self._daemon, self._guard, self._world):
+            await child.end(signal.SIGTERM)
+
+    async def _until_answered(self, path: Path, method: str) -> None:
+        try:
+            async with asyncio.timeout(READY):
+                while True:
+                    try:
+                        await call(path, method, {})
+                        return
+                    except Broken:
+                        await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise Broken(f"{path} does not answer within {READY:g} s: see the logs beside it") from None
+
+    async def _listen(self) -> None:
+        """Hear `watch` of every daemon there is, one after another."""
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(self.socket, limit=LONGEST)
+            except OSError:
+                await asyncio.sleep(0.05)
+                continue
+            writer.write(_line("watch", {}))
+            while line := await _next_line(reader):
+                body = json.loads(line)
+                if body.get("method") == "event":
+                    self.on_news(body["params"])
+            writer.close()
+
+    def _gone(self, why: str) -> None:
+        if not self.broken.done():
+            self.broken.set_exception(Broken(why))
+
+
+class _Child:
+    """One program, in a process group of its own; `gone` is told when it ends without having been told to."""
+
+    def __init__(self, name: str, directory: Path, arguments: tuple[str, ...], gone: Callable[[str], None]) -> None:
+        self._name, self._log = name, directory / f"{name}.log"
+        self._arguments, self._gone = arguments, gone
+        self._process: asyncio.subprocess.Process | None = None
+        self._minding: asyncio.Task[None] | None = None
+        self.starts = 0
+
+    async def start(self) -> None:
+        self.starts += 1
+        await self._run()
+        self._minding = asyncio.create_task(self._mind())
+
+    async def end(self, how: signal.Signals) -> int:
+        """Its exit code; 0 when it did not run. What does not end in time is killed."""
+        process, minding = self._process, self._minding
+        if process is None or minding is None:
+            return 0
+        self._process = self._minding = None
+        minding.cancel()
+        if process.returncode is None:
+            process.send_signal(how)
+            try:
+                await asyncio.wait_for(process.wait(), LEAVE)
+            except TimeoutError:
+                process.kill()
+        return await process.wait()
+
+    async def _run(self) -> None:
+        root = str(Path(chargerd.__file__).parents[1])
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *self._arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": root},
+                process_group=0,  # Ctrl-C is for the demo, which ends its children in order
+                preexec_fn=_die_with_parent,
+            )
+
+    async def _mind(self) -> None:
+        while self._process is not None:
+            code = await self._process.wait()
+            if code not in RESTARTS:
+                self._gone(f"{self._name} ended with exit status {code}: see {self._log}")
+                return
+            self.starts += 1
+            await self._run()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+async def call(path: Path, method: str, params: Mapping[str, Any]) -> Any:
+    """One JSON-RPC call on a connection of its own. Raises Broken, also for an error as answer."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
+            try:
+                writer.write(_line(method, params))
+                line = await _next_line(reader)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError) as e:
+        raise Broken(f"{path}: {method} is not answered: {e or 'in time'}") from None
+    if not line:
+        raise Broken(f"{path}: {method} is not answered")
+    body = json.loads(line)
+    if "result" not in body:
+        raise Broken(f"{path}: {method}: {body['error']['message']}")
+    return body["result"]
+
+
+def _line(method: str, params: Mapping[str, Any]) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
+
+
+async def _next_line(reader: asyncio.StreamReader) -> bytes:
+    """Empty at the end, however it came."""
+    try:
+        return await reader.readline()
+    except ConnectionError:
+        return b""
