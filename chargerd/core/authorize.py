@@ -15,12 +15,13 @@ from chargerd.core.events import AuthorizeAnswered, BootStatus, RemoteStart, Rem
 from chargerd.core.records import Cause, Reason
 from chargerd.core.state import Asked, Authorisation, Station, Visit
 from chargerd.core.status import usable
-from chargerd.core.token import FREE, Standing, Token, Verdict
+from chargerd.core.token import Standing, Token, Verdict
 from chargerd.core.transaction import deauthorise
 
 CACHE_SIZE = 1000
 ASKS_MOST = 16
 REFUSED_SHOWN = 3.0  # s
+UNASKED = ("Central", "NoAuthorization")  # given by the backend itself: never asked, never cached (C02, C05)
 _ACCEPTED = Standing.ACCEPTED
 
 
@@ -58,8 +59,7 @@ def authorize_answered(draft: Draft, event: AuthorizeAnswered) -> None:
 
 def transaction_answered(draft: Draft, event: TransactionAnswered) -> None:
     """1.6 §4.8, E05: a token that was let in offline turns out to be refused."""
-    if event.token != FREE:
-        remember(draft, event.token, event.verdict)
+    remember(draft, event.token, event.verdict)
     found = draft.find(event.tx)
     if found is None:
         return
@@ -94,7 +94,8 @@ def remote_start(draft: Draft, event: RemoteStart) -> None:
     running = visit.tx.uid if visit is not None and visit.tx is not None else None
     draft.do(Answer(event.ask, Outcome.ACCEPTED, running))
     asked = Asked(event.token, None, place or None, event.remote_id, remote=not event.local)
-    if not event.local and state.variables.get_bool("authorize_remote_start"):
+    questionable = event.token.kind not in UNASKED and not event.local
+    if questionable and state.variables.get_bool("authorize_remote_start"):
         decide(draft, asked)
     else:
         grant(draft, asked, event.group)
@@ -195,7 +196,7 @@ def known(draft: Draft, token: Token) -> Verdict | None:
 
 def remember(draft: Draft, token: Token, verdict: Verdict) -> None:
     """Every word of the authority replaces the last one (1.6 §3.4.1, C10.FR.04); the oldest entries make room."""
-    if not draft.state.variables.get_bool("auth_cache_enabled"):
+    if not draft.state.variables.get_bool("auth_cache_enabled") or token.kind in UNASKED:
         return
     key = token.id.casefold()
     if draft.state.cache.get(key) == verdict:

@@ -8,6 +8,12 @@ from chargerd.core.events import AvailabilityAsked, ResetAsked, ResetKind, Scope
 from chargerd.core.records import Cause, Reason
 from chargerd.core.transaction import stop
 
+_NEXT_BOOT = {
+    ResetKind.SOFT: BootCause.SOFT_RESET,
+    ResetKind.HARD: BootCause.HARD_RESET,
+    ResetKind.IMMEDIATE: BootCause.SOFT_RESET,
+    ResetKind.ON_IDLE: BootCause.SCHEDULED_RESET,
+}
 UNLOCK_WAIT = 20.0  # s: ending a transaction under load, and three tries of the motor
 
 
@@ -60,8 +66,7 @@ def settle_reset(draft: Draft) -> None:
     kind = draft.state.reset
     if kind is None or draft.state.stopped or any(visit.tx is not None for _, visit in draft.visits()):
         return
-    cause = BootCause.HARD_RESET if kind is ResetKind.HARD else BootCause.SOFT_RESET
-    draft.set(stopped=True, next_boot=cause)
+    draft.set(stopped=True, next_boot=_NEXT_BOOT[kind])
     draft.do(Restart(kind))
 
 

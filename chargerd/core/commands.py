@@ -67,6 +67,7 @@ class BootCause(StrEnum):
     POWER_UP = "power-up"
     SOFT_RESET = "soft-reset"
     HARD_RESET = "hard-reset"
+    SCHEDULED_RESET = "scheduled-reset"  # asked for, and carried out once idle
     TRIGGERED = "triggered"
     WATCHDOG = "watchdog"
     UNKNOWN = "unknown"

@@ -1,6 +1,6 @@
 """Which meter values are due: sampled ones on each transaction's own schedule, clock-aligned ones for every outlet.
 
-Both keep an absolute schedule: a late sample does not push the next one (1.6 §3.16, J01, J02). What is told is the
+Both keep an absolute schedule: a late sample does not push the next one (1.6 §4.7, J01, J02). What is told is the
 last reading, which the shell keeps at most about a second old while power flows.
 """
 

@@ -255,8 +255,8 @@ def _restored(draft: Draft, rebooted: bool) -> None:
     if rebooted and cause is BootCause.UNKNOWN:  # it had been stopped in order
         cause = BootCause.POWER_UP
     draft.set(boot=replace(draft.state.boot, cause=cause), next_boot=None)
-    if cause is BootCause.WATCHDOG:
-        draft.tell(Security(draft.now, "ResetOrReboot", cause.value))
+    started = cause is BootCause.POWER_UP
+    draft.tell(Security(draft.now, "StartupOfTheDevice" if started else "ResetOrReboot", cause.value))
     for rank, found in list(draft.visits()):
         if found.tx is not None and rebooted:
             transaction.stop(draft, rank, Reason.POWER_LOSS, Cause.POWER_LOSS)

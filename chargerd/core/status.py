@@ -84,7 +84,7 @@ def charging_state(outlet: Outlet) -> ChargingState:
     if visit.auth is None or tx is None or not tx.told:
         return ChargingState.CONNECTED
     if live.settling_until is not None:
-        return tx.state
+        return tx.state if tx.state is not ChargingState.IDLE else ChargingState.CONNECTED
     offered = live.permit is not None and live.permit[1] >= LOWEST_AMPS
     return ChargingState.SUSPENDED_EV if offered else ChargingState.SUSPENDED_EVSE
 

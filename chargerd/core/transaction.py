@@ -53,7 +53,10 @@ def settle(draft: Draft, rank: int) -> None:
         _begin(draft, rank, visit, risen)
     elif visit.tx is not None and visit.tx.stopping is None:
         if fallen & draft.window.stop:
-            stop(draft, rank, Reason.VEHICLE_OUT if "EVConnected" in fallen else Reason.OTHER, Cause.CHARGING_STATE)
+            if "EVConnected" in fallen:
+                stop(draft, rank, Reason.VEHICLE_OUT, Cause.VEHICLE_OUT)
+            else:
+                stop(draft, rank, Reason.OTHER, Cause.CHARGING_STATE)
         elif "EVConnected" in risen:
             draft.plugged.add(rank)
     _advance(draft, rank)
@@ -126,7 +129,9 @@ def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None
     assert visit is not None and visit.tx is not None
     auth = visit.auth
     interval = draft.state.variables.get_int("sample_interval")
-    state = ChargingState.IDLE if rank == LOBBY else charging_state(draft.outlet(rank))
+    state = ChargingState.CONNECTED if visit.plug else ChargingState.IDLE
+    if rank != LOBBY and draft.outlet(rank).live.powered:
+        state = ChargingState.CHARGING
     draft.set_tx(
         rank,
         told=True,

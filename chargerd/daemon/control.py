@@ -331,7 +331,8 @@ class ControlServer:
     """Serves `api` at `path` from `start` to `stop`."""
 
     def __init__(self, path: str, api: Api, keeper: Doorkeeper | None = None) -> None:
-        self._path, self._api, self._keeper = Path(path), api, keeper or doorkeeper()
+        self.api = api
+        self._path, self._keeper = Path(path), keeper or doorkeeper()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
 
@@ -392,7 +393,7 @@ class ControlServer:
             client.say(_error(e))
             return
         try:
-            result = await _carry_out(self._api, client, call)
+            result = await _carry_out(self.api, client, call)
             if call.wanted:
                 client.say({"jsonrpc": "2.0", "id": call.id, "result": result})
             return

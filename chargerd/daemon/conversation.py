@@ -128,7 +128,8 @@ class Conversation:
             case SendStatus(outlet=rank):
                 slots = self.dialect.statuses(self._host.state)
                 for slot in slots if rank is None else (self.dialect.slot(self._host.state, rank),):
-                    self._volatile(self._status(slot))
+                    if slot in slots:  # else the guard has not spoken of it yet
+                        self._volatile(self._status(slot, slots[slot]))
             case SendHeartbeat():
                 self._volatile(command)
             case AskAuthorize():
@@ -279,11 +280,8 @@ class Conversation:
         elif isinstance(word, AskAuthorize):
             self._host.feed(AuthorizeAnswered(word.ask, None))
 
-    def _status(self, slot: str) -> Outgoing:
-        state = self._host.state
-        return self.dialect.render_status(
-            slot, self.dialect.statuses(state)[slot], self._clock.now(), state, self._clock.stamp
-        )
+    def _status(self, slot: str, facts: Json) -> Outgoing:
+        return self.dialect.render_status(slot, facts, self._clock.now(), self._host.state, self._clock.stamp)
 
     def _offer_statuses(self, state: Station) -> None:
         """Statuses are told once the backend wants to hear anything, and the guard has said what is true."""

@@ -110,7 +110,7 @@ class Operator:
                 "waiting": 0 if conversation is None else len(conversation.outbox.rows()),
                 "dead": self._store.dead_count,
             },
-            "store": {"failed": self._store.failed},
+            "store": {"failed": self._store.failed, "written": self._store.bytes_written},
             "devices": {} if self._devices is None else dict(self._devices.errors),
             "lobby": picture.lobby(state, now),
             "outlets": outlets,

@@ -69,7 +69,7 @@ def limit(state: Station, one: Outlet, truth: Truth | None) -> str:
     """Why the outlet offers what it offers: the guard's word, and where that is the lease, what is behind it.
 
     The guard's: board, cable, temperature, fault, evse, self-test, lock, wake-up, digital, unavailable. Ours: no-guard,
-    no-vehicle, fault, no-card, card-refused, meter, stopping, outlet, station.
+    no-vehicle, fault, no-card, finished, card-refused, meter, stopping, outlet, station.
     """
     if truth is None:
         return "no-guard"
@@ -83,7 +83,7 @@ def limit(state: Station, one: Outlet, truth: Truth | None) -> str:
     if visit.tx is not None and visit.tx.stopping is not None:
         return "stopping"
     if visit.auth is None:
-        return "no-card"
+        return "finished" if visit.finished else "no-card"
     if visit.barred_at is not None:
         return "card-refused"
     if visit.tx is not None and (not visit.tx.told or visit.tx.reading_by is not None):

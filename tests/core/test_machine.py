@@ -10,12 +10,13 @@ import itertools
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from chargerd.core import events as ev
-from chargerd.core.commands import AskAuthorize, ReadMeter, Restart, SendBoot, SetPermit, WishLock
+from chargerd.core.commands import AskAuthorize, BootCause, ReadMeter, Restart, SendBoot, SetPermit, WishLock
 from chargerd.core.durable import changed, restore, rows
 from chargerd.core.moment import Moment
 from chargerd.core.power import entitled
@@ -26,6 +27,8 @@ from chargerd.core.status import Joint, blocking, joint
 from chargerd.core.token import Standing, Token, Verdict
 from chargerd.core.variables import Variables
 from hal.api import MeterReading
+from tests.core.desk import Desk
+from tests.core.test_flow import ANN, plug_in, tap
 
 V16 = TxWindow(frozenset({"PowerPathClosed"}), frozenset({"Authorized"}))
 POINTS = ("EVConnected", "Authorized", "PowerPathClosed", "EnergyTransfer")
@@ -480,3 +483,143 @@ TestWindow16 = StationMachine.TestCase
 TestWindow16.settings = _EFFORT
 TestWindow2x = FreeWindowMachine.TestCase
 TestWindow2x.settings = _EFFORT
+
+
+# ---- roads that chance takes too seldom
+
+
+def authorised_in_the_lobby(**variables: str) -> Desk:
+    """Two free outlets, one tap: with the start point Authorized a transaction runs before any cable is in."""
+    desk = Desk(outlets=2, window=None, tx_start_points="Authorized", tx_stop_points="Authorized", **variables)
+    tap(desk, ANN)
+    assert desk.told() == [("started", "authorized")]
+    return desk
+
+
+def reborn(desk: Desk, rebooted: bool = False) -> None:
+    desk.state = restore(desk.state.site, json.loads(json.dumps(rows(desk.state))), Variables())
+    desk.feed(ev.PowerRestored(rebooted))
+
+
+def test_a_transaction_in_the_lobby_has_nothing_to_sample_yet() -> None:
+    desk = authorised_in_the_lobby(sample_interval="7", connection_timeout="60")
+    desk.after(50)  # asserts that nothing spins
+    assert desk.told() == [("started", "authorized")]
+    plug_in(desk)
+    desk.charge()
+    desk.after(8)
+    assert desk.told()[-1] == ("updated", "periodic")
+
+
+def test_a_meter_that_stays_silent_ends_what_was_told_in_the_lobby() -> None:
+    desk = authorised_in_the_lobby()
+    desk.meter = False
+    plug_in(desk)
+    desk.after(5)
+    assert desk.told()[-1][0] == "ended"
+    assert desk.permit() == 0
+
+
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_a_restart_between_power_off_and_the_last_register_does_not_lose_it(rebooted: bool) -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk)
+    desk.charge(energy=2500)
+    desk.meter = False
+    tap(desk)
+    desk.feed(ev.Power(1, False))
+    desk.now += 60
+    desk.meter = True
+    reborn(desk, rebooted)
+    desk.truth(1, 41, True)
+    sessions = [record for record in desk.records if isinstance(record, Session)]
+    assert [(s.begin_wh, s.end_wh) for s in sessions] == [(5000, 7500)]
+
+
+def test_a_restart_before_the_first_register_asks_for_it_again() -> None:
+    desk = Desk()
+    plug_in(desk)
+    desk.meter = False
+    tap(desk)
+    desk.now += 60
+    desk.meter = True
+    reborn(desk)
+    desk.truth(1, 41, True)
+    assert desk.told() == [("started", "authorized")]
+    assert desk.permit() == 32
+
+
+@pytest.mark.parametrize("why", [ev.Stop(), ev.Storage(False)])
+def test_a_cable_that_comes_too_late_starts_nothing_and_gets_nothing(why: ev.Event) -> None:
+    desk = Desk()
+    tap(desk)
+    desk.feed(why)
+    plug_in(desk)
+    assert desk.told() == []
+    assert desk.permit() == 0
+    if isinstance(why, ev.Stop):
+        reborn(desk)
+        desk.truth(1, 41, True)
+    else:
+        desk.feed(ev.Storage(True))
+    assert desk.told() == [("started", "authorized")] or desk.told() == [("started", "plugged")]
+    assert desk.permit() == 32
+
+
+def test_free_charging_without_a_register_gives_no_power_until_the_meter_answers() -> None:
+    desk = Desk(backend=False, free=True)
+    desk.meter = False
+    plug_in(desk)
+    desk.after(3)
+    desk.feed(ev.Fault(1, "PowerMeterFailure", True))
+    desk.after(30)
+    assert desk.permit() == 0
+    desk.meter = True
+    desk.feed(ev.Fault(1, "PowerMeterFailure", False))
+    desk.after(3)
+    assert desk.permit() == 32
+    assert [edge for edge, _ in desk.told()] == ["started"]
+
+
+def test_where_only_energy_starts_a_transaction_its_first_register_does_not_take_the_power_away() -> None:
+    desk = Desk(window=None, tx_start_points="EnergyTransfer", tx_stop_points="Authorized")
+    plug_in(desk)
+    tap(desk)
+    assert (desk.permit(), desk.told()) == (32, [])
+    desk.meter = False
+    desk.charge()
+    assert desk.permit() == 32
+    desk.feed(ev.Metered(1, desk.reading(), asked=True))
+    assert [edge for edge, _ in desk.told()] == ["started"]
+    assert desk.permit() == 32
+
+
+@pytest.mark.parametrize(
+    ("events", "rebooted", "cause"),
+    [
+        ((), False, BootCause.WATCHDOG),
+        ((), True, BootCause.POWER_UP),
+        ((ev.Stop(),), False, BootCause.UNKNOWN),
+        ((ev.Stop(),), True, BootCause.POWER_UP),
+        ((ev.ResetAsked(1, ev.ResetKind.SOFT), ev.Stop()), False, BootCause.SOFT_RESET),
+    ],
+)
+def test_the_next_boot_says_why_it_happened(events: tuple[ev.Event, ...], rebooted: bool, cause: BootCause) -> None:
+    desk = Desk()
+    for event in events:
+        desk.feed(event)
+    desk.drain()
+    reborn(desk, rebooted)
+    desk.feed(ev.LinkUp())
+    assert desk.sent(SendBoot) == [SendBoot(cause)]
+
+
+def test_a_boot_that_was_lost_with_its_link_is_said_again_with_the_next() -> None:
+    desk = Desk(accepted=False)
+    desk.drain()
+    desk.feed(ev.LinkDown())
+    desk.feed(ev.BootAnswered(ev.BootStatus.NONE))
+    desk.after(1)
+    desk.feed(ev.LinkUp())
+    assert len(desk.sent(SendBoot)) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -27,6 +28,7 @@ def play(tmp_path: Path, story: Story, **options: Any) -> None:
         await whole.start()
         assert whole.daemon is not None
         await whole.until(lambda: all(o.live.known for o in _state(whole).outlets))
+        await asyncio.sleep(10)  # the guard paces its first pilot as if one had been there
         await story(whole, whole.daemon.operator)
         await whole.stop()
 
@@ -73,6 +75,7 @@ def test_a_card_is_learned_charges_and_is_shortened_everywhere(tmp_path: Path) -
         await whole.until(lambda: any(e["kind"] == "session" for e in news))
         with pytest.raises(Refused, match="no transaction"):
             await operator.stop(1)
+        assert (await operator.status())["outlets"][0]["limit"] == "finished"
         (session,) = await operator.sessions(10, 0.0)
         assert (session["token"], session["reason"], session["trusted"]) == ("…b2c3", "local", True)
         assert session["energy_wh"] == next(e["energy_wh"] for e in news if e["kind"] == "session") > 100

@@ -131,7 +131,7 @@ def _remote_start(ask: int, payload: Json, station: Station) -> Reply | Ask:
     rank = payload.get("connectorId")
     if rank is not None and not _known(station, rank):
         return _say("Rejected")
-    return Ask(RemoteStart(ask, Token(payload["idTag"], "Central"), rank))
+    return Ask(RemoteStart(ask, Token(payload["idTag"]), rank))
 
 
 def _remote_stop(ask: int, payload: Json, fold: Fold, station: Station) -> Reply | Ask:

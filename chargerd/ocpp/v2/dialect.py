@@ -23,6 +23,7 @@ _BOOT_REASON = {
     BootCause.POWER_UP: "PowerUp",
     BootCause.SOFT_RESET: "RemoteReset",
     BootCause.HARD_RESET: "RemoteReset",
+    BootCause.SCHEDULED_RESET: "ScheduledReset",
     BootCause.TRIGGERED: "Triggered",
     BootCause.WATCHDOG: "Watchdog",
     BootCause.UNKNOWN: "Unknown",

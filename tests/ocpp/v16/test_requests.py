@@ -156,7 +156,7 @@ PROFILE = {
 )
 def test_remote_start(more: Json, outlet: int | None) -> None:
     asked = asks("RemoteStartTransaction", {"idTag": CARD.id, **more})
-    assert asked == RemoteStart(ASK, Token(CARD.id, "Central"), outlet)
+    assert asked == RemoteStart(ASK, Token(CARD.id), outlet)
 
 
 @pytest.mark.req("1.6 §6.33")
