@@ -23,6 +23,7 @@ from chargerd.cli.talk import Control, Failed, Unreachable, guard_truths
 SOCKET = "/run/chargerd/control.sock"
 STATUS_ANSWER = 5.0  # s; then the guard is asked instead
 CLEARING = 3.0  # s in which a cleared fault must be gone
+FOLLOWING = 0.5  # s for the link to follow before it is shown
 EPILOG = """\
 examples:
   chargerctl status                       everything on one screen
@@ -153,6 +154,7 @@ def _link(args: argparse.Namespace, screen: Screen) -> int:
     with Control(args.socket) as control:
         if args.to is not None:
             control.call("link.force", up={"up": True, "down": False, "auto": None}[args.to])
+            time.sleep(FOLLOWING)
         answer = control.call("status")
     screen.say(answer["link"], lambda: show.link(answer["link"], answer["now"], screen.ink, answer["station"]["boot"]))
     return 0
@@ -247,7 +249,7 @@ def _add_doing(add: Callable[..., argparse.ArgumentParser]) -> None:
     tap.add_argument("--evse", type=int, metavar="N", help="at the reader of this EVSE")
     start = add("start", "start charging; nobody is asked", _asks("start", lambda *_: "accepted", "outlet", "token"))
     start.add_argument("outlet", type=int, metavar="OUTLET")
-    start.add_argument("--token", metavar="CARD", help="on whose account")
+    start.add_argument("--token", metavar="CARD", help="on whose account; a backend may end it without")
     stop = add("stop", "stop charging", _asks("stop", lambda *_: "stopping", "outlet"))
     stop.add_argument("outlet", type=int, metavar="OUTLET")
     link = add("link", "the link to the backend: see it, bring it up now, hold it down, let it go", _link)

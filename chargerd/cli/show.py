@@ -19,6 +19,7 @@ _LIMITS = {
     "no-vehicle": "no vehicle",
     "fault": "a fault forbids it",
     "no-card": "waits for a card or a start",
+    "finished": "the session has ended; a card or a start begins another",
     "card-refused": "the backend refused the card",
     "meter": "waits for the meter's register",
     "stopping": "the transaction is ending",

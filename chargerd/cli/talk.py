@@ -89,11 +89,11 @@ def guard_truths(path: Path) -> list[dict[str, Any]] | None:
             guard.connect(str(path))
             while len(truths) < TRUTHS_MOST and (packet := guard.recv(MAX_PACKET)):
                 word = json.loads(packet)
-                if word["t"] == "truth":
+                if isinstance(word, dict) and word.get("t") == "truth":
                     truths.append(clean(word))
         except (OSError, ValueError):
-            return truths or None
-    return truths
+            pass
+    return truths or None
 
 
 def clean(value: Any) -> Any:

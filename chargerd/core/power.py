@@ -15,7 +15,7 @@ from chargerd.core.sharing import share
 from chargerd.core.state import Outlet, Station
 from chargerd.core.status import LOWEST_AMPS, beginning, blocking, charging_state
 
-SETTLING = 4.0  # s until silence is told: self-test and lock, then up to 5 s of a vehicle (IEC 61851-1 A.6 #6)
+SETTLING = 7.0  # s until silence is told: self-test and lock, then up to 5 s of a vehicle (IEC 61851-1 A.6 #6)
 LEAVING = 0.5  # s from the contactor's opening until it is clear that the vehicle is still there
 
 

@@ -20,8 +20,9 @@ class Token:
 
     @property
     def short(self) -> str:
-        """As shown and logged: never the whole number."""
-        return self.id if len(self.id) <= 4 else f"…{self.id[-4:]}"
+        """As shown and logged: never the whole number of a card."""
+        plain = self.kind in ("Local", "NoAuthorization") or len(self.id) <= 4
+        return self.id if plain else f"…{self.id[-4:]}"
 
 
 FREE = Token("FREE", "NoAuthorization")  # free charging: nobody was asked

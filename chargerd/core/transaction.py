@@ -108,7 +108,7 @@ def first_register(draft: Draft, rank: int, reading: MeterReading | None) -> Non
             draft.set_tx(rank, reading_by=None)
             stop(draft, rank, Reason.OTHER, Cause.FAULT)
         else:
-            draft.set_visit(rank, tx=None, auth=None, points=frozenset())
+            draft.set_visit(rank, tx=None, auth=None, connect_by=None, points=frozenset())
         return
     draft.set_tx(rank, reading_by=None, begin=reading)
     if visit.tx.told:  # started in the lobby: evse and begin values follow (E01.FR.16, E01.FR.17)

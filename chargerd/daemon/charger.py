@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 POISON_MOST, POISON_WITHIN = 5, 60.0
 STORAGE_LOOK = 1.0  # s between looks whether the disk works again
 EXIT_POISON = 70
+ASK_WAIT = 30.0  # s for the station's answer to a question of our own
 Position = tuple[int, int]
 
 
@@ -135,7 +136,8 @@ class Charger:
         future = self._local[number] = asyncio.get_running_loop().create_future()
         self.feed(event(number))
         try:
-            return await asyncio.wait_for(future, 30.0)
+            async with asyncio.timeout(ASK_WAIT):
+                return await future
         finally:
             self._local.pop(number, None)
 
@@ -201,10 +203,10 @@ class Charger:
         """Do what may not wait; return what must."""
         later: list[Command] = []
         for command in commands:
-            rises = isinstance(command, SetPermit) and command.amps > _amps(old, command)
+            rises = isinstance(command, SetPermit) and command.amps > self._granted(old, command)
             if writes and (rises or isinstance(command, Answer | Restart | SendStatus)):
                 if isinstance(command, SetPermit):
-                    self.guard.permit(replace(command, amps=min(command.amps, _amps(old, command))))
+                    self.guard.permit(replace(command, amps=min(command.amps, self._granted(old, command))))
                 later.append(command)
             else:
                 self._act([command])
@@ -237,6 +239,13 @@ class Charger:
         latest = self.state.outlet(command.outlet).live.permit
         if latest is None or (command.plug, command.amps, command.phases, command.available) == latest:
             self.guard.permit(command)
+
+    def _granted(self, old: Station, command: SetPermit) -> float:
+        """What the outlet had for this plug before; after a restart, what the guard still offers to it."""
+        before = old.outlet(command.outlet).live.permit
+        if before is None:
+            return self.state.outlet(command.outlet).live.offered
+        return before[1] if before[0] == command.plug else 0.0
 
     def _answer(self, command: Answer) -> None:
         future = self._local.pop(command.ask, None)
@@ -328,9 +337,3 @@ class Charger:
             self._wake = None
         if self.conversation is not None:
             self.conversation.stop()
-
-
-def _amps(state: Station, command: SetPermit) -> float:
-    """What the outlet had for this plug before."""
-    before = state.outlet(command.outlet).live.permit
-    return before[1] if before is not None and before[0] == command.plug else 0.0

@@ -72,7 +72,8 @@ class Devices:
         devices: list[Meter | CardReader] = [*self._meters.values(), *(reader.device for reader in self._readers)]
         for device in devices:
             try:
-                await asyncio.wait_for(device.close(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await device.close()
             except (DeviceError, TimeoutError) as e:
                 log.warning("closing a device: %s", e)
 

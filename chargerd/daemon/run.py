@@ -153,7 +153,8 @@ class Daemon:
         conversation = self.charger.conversation
         if conversation is not None and self.link is not None and self.link.state.phase == "open":
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(conversation.said_all(), DRAIN)
+                async with asyncio.timeout(DRAIN):
+                    await conversation.said_all()
         self.charger.stop()
         if self.control is not None:
             await self.control.stop()

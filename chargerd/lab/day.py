@@ -17,7 +17,7 @@ from chargerd.lab.csms import Boot, Csms
 from chargerd.lab.desk import Desk
 from chargerd.lab.peer import CallFailed, Frame, StationView
 from chargerd.lab.roaming import Partner, Token
-from chargerd.lab.screen import Lane, Screen
+from chargerd.lab.screen import WIDTH, Lane, Screen, cut
 from chargerd.lab.site import STATION
 from chargerd.lab.words import Word, of_frame, of_news
 
@@ -45,8 +45,10 @@ class Stage(Protocol):
 
     csms: Csms | None
     on_news: Callable[[Mapping[str, Any]], None]
-    starts: int
-    """How often the daemon was started; after exit code 64 or 65 the stage does it by itself."""
+
+    @property
+    def starts(self) -> int:
+        """How often the daemon was started; after exit code 64 or 65 the stage does it by itself."""
 
     async def begin(self) -> None:
         """World, guard and daemon run."""
@@ -124,7 +126,7 @@ class Day:
         self._words: list[Word] = []
         self._mark = 0
         self._seen: dict[str, Seen] = {}
-        self._drawing = {n: False for n in range(1, OUTLETS + 1)}
+        self._drawing = dict.fromkeys(range(1, OUTLETS + 1), False)
         stage.on_news = self._hear
         if self._csms is not None:
             self._csms.boot = Boot("Accepted", HEARTBEAT)
@@ -218,7 +220,9 @@ class Day:
         started = await self._wait(edge="Started", outlet=2)
         charging = await self._wait(state="Charging")
         tx = await self._transaction(started)
-        self._judge("app-start", outcome == "Accepted" and started and charging, f"{outcome}, transaction {tx}")
+        self._judge(
+            "app-start", outcome == "Accepted" and started and charging, f"{outcome}, transaction {str(tx)[:12]}"
+        )
         await asyncio.sleep(CHARGE)
         self._screen.arrow(Lane.DRIVER, Lane.CSMS, "app: stop")
         outcome = await self._ask(lambda desk: desk.remote_stop(tx))
@@ -275,7 +279,7 @@ class Day:
         steady = before["watts"] > 0 and least > 0.99 * before["watts"] and all(look["contactor"] for look in looks)
         steady = steady and await self._openings(1) == opened
         away = self._loop.time() - began
-        self._judge("killed", steady, f"at least {least / 1000:.1f} kW in {len(looks)} looks over {away:.1f} s")
+        self._judge("killed", steady, f"≥ {least / 1000:.1f} kW in {len(looks)} looks over {away:.1f} s")
 
     async def _start_again(self) -> None:
         await asyncio.sleep(1.0)
@@ -368,9 +372,9 @@ class Day:
     async def _delivered(self, row: str, since: float) -> None:
         """Start and end of what happened before `since` (the backend's clock) are told, in order."""
         if self._csms is None:
-            end = self._loop.time() + LATER
-            while (waiting := (await self.stage.status())["queue"]["waiting"]) and self._loop.time() < end:
-                await asyncio.sleep(0.2)
+            await self._wait(LATER, evse=True, link=True)
+            await asyncio.sleep(HEARTBEAT)  # however slow that backend is
+            waiting = (await self.stage.status())["queue"]["waiting"]
             self._judge(row, not waiting, f"{waiting} messages wait")
             return
         await self._wait(LATER, edge="Ended")
@@ -484,4 +488,4 @@ def table(seen: Mapping[str, Seen]) -> Iterable[str]:
     words = {True: "yes", False: "NO", None: "not asked"}
     yield f"{'what was seen on the wire':<51}{'seen':<11}evidence"
     for name, one in seen.items():
-        yield f"{ROWS[name].what:<51}{words[one.yes]:<11}{one.evidence}"[:100].rstrip()
+        yield f"{ROWS[name].what:<51}{words[one.yes]:<11}{cut(one.evidence, WIDTH - 62)}"

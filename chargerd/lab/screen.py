@@ -45,7 +45,7 @@ class Screen:
         """Something passes from one to another."""
         left, right = min(source, to), max(source, to)
         room = right - left - 5
-        body = f" {_cut(text, room)} ".center(right - left - 1, "─")
+        body = f" {cut(text, room)} ".center(right - left - 1, "─")
         arrow = "├" + body[:-1] + "▶" if source < to else "◀" + body[1:] + "┤"
         drawn = arrow + "│" if source < to else "│" + arrow
         self._line(left, drawn[: right - left + 1], source)
@@ -53,7 +53,7 @@ class Screen:
     def note(self, lane: Lane, text: str) -> None:
         """Something happens to one of them."""
         room = _NEXT[lane] - lane - 2
-        self._line(lane, f"│ {_cut(text, room)}", lane)
+        self._line(lane, f"│ {cut(text, room)}", lane)
 
     def plain(self, text: str = "") -> None:
         self._write(text)
@@ -71,7 +71,7 @@ class Screen:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and text else text
 
 
-def _cut(text: str, room: int) -> str:
+def cut(text: str, room: int) -> str:
     """Printable and no longer than `room`."""
     clean = "".join(c if c.isprintable() else "?" for c in text)
     return clean if len(clean) <= room else clean[: room - 1] + "…"

@@ -102,9 +102,7 @@ class MemoryLink:
                 continue
             self._broken.clear()
             subprotocol = endpoint.subprotocols[0]
-            self._peer = self._csms.attach(
-                endpoint.station, subprotocol, lambda text: loop.call_soon(self._deliver, text), self._broken.set
-            )
+            self._peer = self._csms.attach(endpoint.station, subprotocol, self._arrives, self._broken.set)
             self._state = LinkState("open", loop.time(), subprotocol=subprotocol)
             self._on_open(subprotocol)
             await self._broken.wait()
@@ -112,6 +110,9 @@ class MemoryLink:
             if peer is not None:
                 peer.close()
             self._on_closed("the connection broke")
+
+    def _arrives(self, text: str) -> None:
+        asyncio.get_running_loop().call_soon(self._deliver, text)
 
     def _deliver(self, text: str) -> None:
         if self._peer is not None:
@@ -176,7 +177,9 @@ class Whole:
             self.latched = latched
             return True
 
-        mint = lambda: self._random.getrandbits(48) or 1  # noqa: E731
+        def mint() -> int:
+            return self._random.getrandbits(48) or 1
+
         self.guard = Guard(SimBoard.on(self.world), self._setup, mint, mint(), "", save, self.latched, self.loop.time())
         self._guard = LocalTransport(self.guard)
 

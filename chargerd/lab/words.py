@@ -99,6 +99,8 @@ def _said(action: str, p: Payload) -> tuple[str, Facts]:
             return f"{action} {facts['outlet']} {_wh(facts)}".rstrip(), facts
         case "TransactionEvent":
             return _event(p, facts)
+        case "SecurityEventNotification":
+            return f"{action} {p['type']}", facts
     return action, facts
 
 
@@ -113,7 +115,13 @@ def _event(p: Payload, facts: Facts) -> tuple[str, Facts]:
         facts["state"] = "Charging"
     if edge == "Ended":
         facts["reason"] = info.get("stoppedReason", "Local")
-    why = facts["reason"] if edge == "Ended" else p["triggerReason"]
+    why = p["triggerReason"]
+    if edge == "Ended":
+        why = facts["reason"]
+    elif why == "ChargingStateChanged":
+        why = info.get("chargingState", why)
+    elif "register" in facts:
+        why = why.removeprefix("MeterValue")
     return f"TransactionEvent {p['seqNo']} {edge} {why} {_wh(facts)}".rstrip(), facts
 
 

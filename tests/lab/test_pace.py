@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from chargerd.lab.pace import ScaledLoop, VirtualLoop, run
 
 
@@ -25,7 +27,19 @@ def test_virtual_time_jumps_over_a_day_and_keeps_the_order() -> None:
     assert time.monotonic() - began < 5
     assert len(seen) == 27
     assert [at for _, at in seen] == sorted(at for _, at in seen)
-    assert seen[-1] == ("shift", 1000.0 + 3 * (8 * 3600 + 1))
+    name, at = seen[-1]
+    assert name == "shift" and at == pytest.approx(1000.0 + 3 * (8 * 3600 + 1), abs=1e-6)
+
+
+def test_virtual_time_never_stands_still_for_a_timer_that_rounding_lets_fire_early() -> None:
+    async def late_riser() -> None:
+        loop = asyncio.get_running_loop()
+        goal = loop.time() + 1e-11  # within the loop's resolution: the timer fires at once
+        for _ in range(10):
+            await asyncio.sleep(max(1e-12, goal - loop.time()))
+        assert loop.time() >= goal
+
+    run(VirtualLoop(1000.0), late_riser())
 
 
 def test_virtual_timeouts_fire() -> None:
