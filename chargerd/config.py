@@ -6,7 +6,6 @@ can be pasted. Initial values of OCPP variables are checked by their registry.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -303,6 +302,8 @@ class _Reader:
     # ---- problems
 
     def _unknown(self, path: str, name: str, known: tuple[str, ...], what: str) -> None:
+        import difflib  # only where there is a mistake: the guard stays small
+
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
         remedy = (
             f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}" if len(known) < 20 else "remove it"

@@ -60,7 +60,7 @@ def _config(check: Path | None) -> int:
 def _guard(path: Path) -> int:
     """Only what the guard needs is imported: it stays small, and nothing is loaded once it is ready."""
     from chargerd.config import load
-    from chargerd.daemon.notify import notify
+    from chargerd.daemon.notify import notify, plain
     from chargerd.guard.loop import run
     from chargerd.guard.setup import GuardSetup, OutletSetup
 
@@ -85,7 +85,7 @@ def _guard(path: Path) -> int:
         str(config.latch_file),
         os.getuid(),
         __version__,
-        notify,
+        lambda text: notify(text, plain),
     )
 
 

@@ -190,7 +190,8 @@ def tell_changes(draft: Draft, rank: int) -> None:
         return
     tx, auth = visit.tx, visit.auth
     state = tx.state if rank == LOBBY else charging_state(draft.outlet(rank))
-    draft.set_tx(rank, state=state)
+    if state is not tx.state:
+        draft.set_tx(rank, state=state)
     told = len(draft.records)
     if auth is not None and not auth.token.same(tx.token):
         draft.set_tx(rank, token=auth.token)

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from chargerd.core.commands import (
     Answer,
     AskAuthorize,
     Command,
+    Outcome,
     ReadMeter,
     Restart,
     SendBoot,
@@ -32,11 +33,12 @@ from chargerd.core.commands import (
     Show,
     WishLock,
 )
-from chargerd.core.events import AuthorizeAnswered, Event, PowerRestored, Storage, Wake
+from chargerd.core.events import AuthorizeAnswered, Event, GuardLost, PowerRestored, Storage, Wake
 from chargerd.core.records import Record, Session
 from chargerd.core.state import Station, TxWindow
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.conversation import Conversation
+from chargerd.daemon.database import StoreFailed
 from chargerd.daemon.store import Batch, Store
 from chargerd.daemon.store import Session as StoredSession
 from chargerd.ocpp.dialect import Fold
@@ -95,7 +97,8 @@ class Charger:
         self._stepping = False
         self._dead = False
         self._uncommitted = 0
-        self._held: deque[Callable[[], None]] = deque()  # deeds whose step is in memory only: the disk fails
+        self._held: deque[Command] = deque()  # deeds whose step is in memory only: the disk fails
+        self._given: dict[int, SetPermit] = {}  # what the guard was told last; nothing after it was lost
         self._asks = 0
         self._local: dict[int, asyncio.Future[Answer]] = {}
         self._row = next_row
@@ -133,7 +136,8 @@ class Charger:
     async def ask(self, event: Callable[[int], Event]) -> Answer:
         """Put a question of our own to the station (`event` is given the handle) and wait for its answer."""
         number = self.next_ask()
-        future = self._local[number] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._local[number] = future
         self.feed(event(number))
         try:
             async with asyncio.timeout(ASK_WAIT):
@@ -145,7 +149,7 @@ class Charger:
 
     @property
     def uncommitted(self) -> bool:
-        return self._uncommitted > 0
+        return self._uncommitted > 0 or not self.state.storage
 
     def facts(self) -> Mapping[str, str]:
         return self._facts(self.state)
@@ -158,12 +162,9 @@ class Charger:
         self._row += 1
         return self._row
 
-    def save(self, changes: Changes, fold: Fold | None, then: Callable[[], None] | None = None) -> None:
-        if not changes and fold is None:
-            if then is not None:
-                then()
-            return
-        self._commit(Batch(state={} if fold is None else {"fold": dict(fold)}, outbox=changes), then)
+    def save(self, changes: Changes, fold: Fold | None) -> None:
+        if changes or fold is not None:
+            self._commit(Batch(state={} if fold is None else {"fold": dict(fold)}, outbox=changes))
 
     def use_window(self, window: TxWindow | None) -> None:
         """Another version was negotiated: its transactions begin and end elsewhere."""
@@ -177,42 +178,46 @@ class Charger:
         try:
             done = station.step(old, event, now, self._mint)
             rows = durable.changed(old, done.state)
+            changes = Changes()
+            if self.conversation is not None:
+                before = self.conversation.fold
+                changes = self.conversation.project(done.state, done.records)
+                if self.conversation.fold is not before:
+                    rows["fold"] = dict(self.conversation.fold)
         except Exception:
             self._set_aside(event)
             return
         self.state = done.state
-        fold_before = self.conversation.fold if self.conversation is not None else None
-        changes = Changes()
-        if self.conversation is not None:
-            changes = self.conversation.project(done.state, done.records)
-            if self.conversation.fold is not fold_before:
-                rows["fold"] = dict(self.conversation.fold)
+        if isinstance(event, GuardLost):
+            self._given.clear()
         sessions = [self._session(r) for r in done.records if isinstance(r, Session)]
-        if position is not None and (rows or changes or sessions):
+        writes = bool(rows or changes or sessions)
+        if position is not None and writes:
             rows["guard"] = list(position)
-        later = self._act_now(old, done.commands, bool(rows or changes or sessions))
-        if rows or changes or sessions:
-            self._commit(Batch(rows, changes, sessions), (lambda: self._act(later)) if later else None)
+        later = self._act_now(done.commands, writes)
+        if writes or later:  # an empty batch waits for those before it
+            self._commit(Batch(rows, changes, sessions), later)
         if done.state.variables is not old.variables:
             self.on_variables()
         self.progress = now.mono
         for watch in list(self.watchers):
             watch(Happened(event, done.records, done.state))
 
-    def _act_now(self, old: Station, commands: tuple[Command, ...], writes: bool) -> list[Command]:
+    def _act_now(self, commands: tuple[Command, ...], writes: bool) -> list[Command]:
         """Do what may not wait; return what must."""
         later: list[Command] = []
         for command in commands:
-            rises = isinstance(command, SetPermit) and command.amps > self._granted(old, command)
-            if writes and (rises or isinstance(command, Answer | Restart | SendStatus)):
-                if isinstance(command, SetPermit):
-                    self.guard.permit(replace(command, amps=min(command.amps, self._granted(old, command))))
-                later.append(command)
-            else:
-                self._act([command])
+            match command:
+                case SetPermit() if (writes or self._uncommitted) and command.amps > self._granted(command):
+                    self._give(replace(command, amps=self._granted(command)))
+                    later.append(command)
+                case Answer() | Restart() | SendStatus() if writes:
+                    later.append(command)
+                case _:
+                    self._act([command])
         return later
 
-    def _act(self, commands: list[Command]) -> None:
+    def _act(self, commands: Sequence[Command]) -> None:
         for command in commands:
             match command:
                 case SetPermit():
@@ -237,15 +242,20 @@ class Charger:
     def _permit(self, command: SetPermit) -> None:
         """A rise that waited for the disk is void when the station has thought again meanwhile."""
         latest = self.state.outlet(command.outlet).live.permit
-        if latest is None or (command.plug, command.amps, command.phases, command.available) == latest:
-            self.guard.permit(command)
+        if (command.plug, command.amps, command.phases, command.available) == latest:
+            self._give(command)
 
-    def _granted(self, old: Station, command: SetPermit) -> float:
-        """What the outlet had for this plug before; after a restart, what the guard still offers to it."""
-        before = old.outlet(command.outlet).live.permit
-        if before is None:
-            return self.state.outlet(command.outlet).live.offered
-        return before[1] if before[0] == command.plug else 0.0
+    def _give(self, command: SetPermit) -> None:
+        self._given[command.outlet] = command
+        self.guard.permit(command)
+
+    def _granted(self, command: SetPermit) -> float:
+        """What the guard was told for this plug, not what waits for the disk; after a restart, what it still offers."""
+        given = self._given.get(command.outlet)
+        if given is None:
+            live = self.state.outlet(command.outlet).live
+            return min(command.amps, live.offered) if live.plug == command.plug else 0.0
+        return given.amps if given.plug == command.plug else 0.0
 
     def _answer(self, command: Answer) -> None:
         future = self._local.pop(command.ask, None)
@@ -255,38 +265,62 @@ class Charger:
         elif self.conversation is not None:
             self.conversation.answer(command)
 
+    def _refuse(self, ask: int, why: str) -> None:
+        future = self._local.pop(ask, None)
+        if future is not None:
+            if not future.done():
+                future.set_result(Answer(ask, Outcome.REJECTED, why=why))
+        elif self.conversation is not None:
+            self.conversation.refuse(ask, why)
+
     # ---- the disk
 
-    def _commit(self, batch: Batch, then: Callable[[], None] | None) -> None:
+    def _commit(self, batch: Batch, later: Sequence[Command] = ()) -> None:
         self._uncommitted += 1
         future = self._store.submit(batch)
-        future.add_done_callback(lambda done: self._committed(done, then))
+        future.add_done_callback(lambda done: self._committed(done, later))
 
-    def _committed(self, done: asyncio.Future[None], then: Callable[[], None] | None) -> None:
+    def _committed(self, done: asyncio.Future[None], later: Sequence[Command]) -> None:
         if done.cancelled() or self._dead:
             return
-        failed = done.exception() is not None or bool(self._held)
-        if then is not None:
-            if failed:
-                self._held.append(then)
-            else:
-                then()
-        if done.exception() is not None and self.state.storage:
-            log.error("storage: %s", done.exception())
-            self.feed(Storage(False))
-            asyncio.get_running_loop().call_later(STORAGE_LOOK, self._look_at_disk)
         self._uncommitted -= 1
-        if self.conversation is not None and not self._uncommitted:
+        error = done.exception()
+        if error is None:
+            self._act_held()
+            self._act(later)
+        elif isinstance(error, StoreFailed):
+            self._unstored(later)
+            if self.state.storage:
+                log.error("storage: %s", error)
+                self.feed(Storage(False))
+                asyncio.get_running_loop().call_later(STORAGE_LOOK, self._look_at_disk)
+        else:
+            log.critical("the store has ended, and the process with it", exc_info=error)
+            self._leave(EXIT_POISON)
+        if self.conversation is not None and not self.uncommitted:
             self.conversation.pump()
 
+    def _unstored(self, later: Sequence[Command]) -> None:
+        """Whoever asked is told so at once; what else was to come waits until it is on the disk after all."""
+        for command in later:
+            if isinstance(command, Answer):
+                self._refuse(command.ask, "it could not be stored")
+            else:
+                self._held.append(command)
+
+    def _act_held(self) -> None:
+        while self._held:
+            self._act([self._held.popleft()])
+
     def _look_at_disk(self) -> None:
+        if self._dead:
+            return
         if self._store.failed is not None:
             asyncio.get_running_loop().call_later(STORAGE_LOOK, self._look_at_disk)
             return
         log.info("storage works again")
+        self._act_held()
         self.feed(Storage(True))
-        while self._held:
-            self._held.popleft()()
 
     def _session(self, record: Session) -> StoredSession:
         started, ended = record.started, record.ended
@@ -316,6 +350,8 @@ class Charger:
 
     def _set_aside(self, event: Event) -> None:
         log.exception("an event could not be digested and is set aside: %r", event)
+        if not isinstance(event, AuthorizeAnswered) and (ask := getattr(event, "ask", None)) is not None:
+            self._refuse(ask, "the request met a fault of the station")
         self._poisoned += 1
         note: dict[str, Any] = {"event": repr(event)[:2000], "at": time.time()}
         self._store.submit(Batch(state={f"poison/{self._poisoned % 16}": note}))

@@ -14,12 +14,13 @@ from chargerd.core.moment import Moment
 
 _TIME_ERROR = 5  # adjtimex: the clock is not synchronised
 _TIMEX_BYTES = 256
+_LIBC = ctypes.CDLL(None)  # opened once: the clock is read at every step
 _SANE = (datetime(2024, 1, 1, tzinfo=UTC).timestamp(), datetime(2200, 1, 1, tzinfo=UTC).timestamp())
 
 
 def synchronised() -> bool:
     """Does the kernel call its clock synchronised (adjtimex, as NTP daemons tell it)?"""
-    return ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)) not in (-1, _TIME_ERROR)
+    return _LIBC.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)) not in (-1, _TIME_ERROR)
 
 
 class Clock:
@@ -31,10 +32,14 @@ class Clock:
         self._offset: float | None = None
         self._boot = 0
         self._anchors: Sequence[Moment] = ()
+        self._known = True
+        self.on_known: Callable[[Moment], None] = lambda at: None
+        """The time became known in the middle of this boot: to be written down for what was stamped before."""
 
     def begin(self, boot: int, anchors: Sequence[Moment]) -> None:
         """This is boot `boot`; `anchors` are one moment each of the boots before it, oldest first."""
         self._boot, self._anchors = boot, tuple(a for a in anchors if a.boot != boot)
+        self._known = any(a.boot == boot and a.trusted for a in anchors)
 
     def now(self) -> Moment:
         wall = self._wall()
@@ -54,6 +59,9 @@ class Clock:
             return False
         if not (self.heeds_ntp and self._trusted()):
             self._offset = told - self._wall()
+        if not self._known:
+            self._known = True
+            self.on_known(self.now())
         return True
 
     def stamp(self, at: Moment) -> str:
@@ -63,9 +71,14 @@ class Clock:
         now = self.now()
         if at.boot == now.boot:
             return text_of(now.wall - (now.mono - at.mono) if now.trusted else at.wall)
+        own = next((a for a in self._anchors if a.boot == at.boot), at)
+        if own.trusted:  # that boot learned the time later
+            return text_of(own.wall + at.mono - own.mono)
+        before = [a.wall for a in self._anchors if a.trusted and a.boot < at.boot]
+        if not before:
+            return text_of(at.wall)
         # A boot that ended without knowing the time: after the last trusted one before it, in order.
-        last = max((a.wall for a in self._anchors if a.trusted and a.boot < at.boot), default=at.wall)
-        return text_of(max(at.wall, last))
+        return text_of(max(at.wall, max(before) + max(0.0, at.mono - own.mono)))
 
 
 def text_of(wall: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from chargerd.core.commands import Answer, AskAuthorize, SendBoot, SendHeartbeat, SendStatus
@@ -47,12 +47,12 @@ class Host(Protocol):
     @property
     def state(self) -> Station: ...
     def feed(self, event: Event) -> None: ...
-    def save(self, changes: Changes, fold: Fold | None, then: Callable[[], None] | None = None) -> None:
-        """Commit queue and fold together; `then` runs once they are on the disk (not while the disk fails)."""
+    def save(self, changes: Changes, fold: Fold | None) -> None:
+        """Commit queue and fold together; `pump` is called once they are on the disk."""
 
     @property
     def uncommitted(self) -> bool:
-        """Does anything wait for the disk?"""
+        """Does anything wait for the disk, or does the disk fail?"""
 
     def facts(self) -> Mapping[str, str]: ...
     def next_ask(self) -> int: ...
@@ -99,7 +99,9 @@ class Conversation:
     def project(self, state: Station, records: Sequence[Record]) -> Changes:
         """Rows for these records, added to the queue; to be committed with the step that made them."""
         self._step += 1
-        self.fold, drafts = self.dialect.project(self.fold, state, records)
+        fold, drafts = self.dialect.project(self.fold, state, records)
+        statuses = self.dialect.statuses(state)  # all that may fail comes before anything is changed
+        self.fold = fold
         online = self._open
         rows = [
             Row(
@@ -117,7 +119,7 @@ class Conversation:
         ]
         changes = self.outbox.add(rows, self._step) if rows else Changes()
         self._forget_dead(changes)
-        self._offer_statuses(state)
+        self._offer_statuses(state, statuses)
         return changes
 
     def say(self, command: Question | SendStatus) -> None:
@@ -131,7 +133,8 @@ class Conversation:
                     if slot in slots:  # else the guard has not spoken of it yet
                         self._volatile(self._status(slot, slots[slot]))
             case SendHeartbeat():
-                self._volatile(command)
+                if not any(isinstance(word, SendHeartbeat) for word in self._words.values()):
+                    self._volatile(command)
             case AskAuthorize():
                 self._volatile(command)
         self.pump()
@@ -145,11 +148,11 @@ class Conversation:
         self._reply(id_, self.dialect.answer(action, request, context, command, self.fold, self._host.state))
         return True
 
-    def refuse(self, command: Answer) -> None:
-        """What was promised could not be written down: say that it failed."""
-        asked = self._asks.pop(command.ask, None)
+    def refuse(self, ask: int, why: str) -> None:
+        """The station cannot answer this question of theirs."""
+        asked = self._asks.pop(ask, None)
         if asked is not None:
-            self._rpc.refuse(asked[0], "InternalError", "it could not be stored")
+            self._rpc.refuse(asked[0], "InternalError", why)
             self._flush()
 
     # ---- the link
@@ -213,10 +216,12 @@ class Conversation:
             boot, self._boot = self._boot, None
             self._call(self.dialect.request(boot, self._identity), boot)
             return
-        status = self._host.state.boot.status
-        accepted = status is BootStatus.ACCEPTED
-        talking = accepted or status is BootStatus.PENDING
-        item = self.outbox.next(now, accepted, talking, committing=self._host.uncommitted)
+        item: Row | Latest | Volatile | None = None
+        match self._host.state.boot.status:
+            case BootStatus.ACCEPTED:
+                item = self.outbox.next(now, True, True, committing=self._host.uncommitted)
+            case BootStatus.PENDING:  # only what they asked for (1.6 §4.2, B02.FR.02)
+                item = self.outbox.next_volatile()
         match item:
             case Row():
                 self._send_row(item)
@@ -229,25 +234,23 @@ class Conversation:
                 self._send_word(item)
 
     def _send_row(self, row: Row) -> None:
-        draft = _draft(row)
-        out = self.dialect.render(draft, self.fold, self._host.state, self._clock.stamp, row.offline)
-        frozen = Outgoing(out.action, dict(row.payload)) if row.payload is not None else out
-        if row.payload is not None and row.offline and "offline" in out.payload:
-            frozen.payload["offline"] = True  # sticky, and the only member that may still turn true
-        stored = {key: value for key, value in frozen.payload.items() if key != "offline"}
-        message_id = row.message_id or self._rpc_id()
-        new, changes = self.outbox.frozen(row, stored if row.payload is None else dict(row.payload), message_id)
-
-        def send() -> None:
-            if self.outbox.outstanding is new and self._open and not self._rpc.busy:
-                self._call(frozen, new, message_id)
-                self._flush()
-                self._schedule(self._clock.now().mono)
-
-        if changes:
-            self._host.save(changes, None, send)
-        else:
-            send()
+        """The first time the payload is written down, and the row comes again when that is done."""
+        try:
+            out = self.dialect.render(_draft(row), self.fold, self._host.state, self._clock.stamp, row.offline)
+        except Exception:
+            log.exception("backend: %s of transaction %s has no words", row.kind, row.tx)
+            self._failed(row)
+            return
+        if row.payload is None:
+            stored = {key: value for key, value in out.payload.items() if key != "offline"}
+            _, changes = self.outbox.frozen(row, stored, row.message_id or self._rpc_id())
+            self.outbox.put_back()
+            self._host.save(changes, None)
+            return
+        payload = dict(row.payload)
+        if "offline" in out.payload:
+            payload["offline"] = out.payload["offline"]  # the only member that may still turn true
+        self._call(Outgoing(out.action, payload), row, row.message_id)
 
     def _send_word(self, item: Volatile) -> None:
         word = self._words[item.number]
@@ -283,7 +286,7 @@ class Conversation:
     def _status(self, slot: str, facts: Json) -> Outgoing:
         return self.dialect.render_status(slot, facts, self._clock.now(), self._host.state, self._clock.stamp)
 
-    def _offer_statuses(self, state: Station) -> None:
+    def _offer_statuses(self, state: Station, statuses: Mapping[str, Json]) -> None:
         """Statuses are told once the backend wants to hear anything, and the guard has said what is true."""
         accepted = state.boot.status is BootStatus.ACCEPTED
         if accepted and not self._accepted:
@@ -294,29 +297,27 @@ class Conversation:
             return
         now = self._clock.now()
         due = now.mono + state.variables.get_int("minimum_status_duration")
-        for slot, facts in self.dialect.statuses(state).items():
+        for slot, facts in statuses.items():
             self.outbox.latest(slot, facts, now, due, self._step)
 
     # ---- answers to ours
 
     def _result(self, got: Result) -> None:
-        sent = Outgoing(got.action, {})
-        match got.context:
-            case Row() as row:
-                learned = self.dialect.answered(sent, got.payload, self.fold, self._host.state, _draft(row))
-                changes = self.outbox.answered(row)
-                self._learn(learned, changes)
-            case Latest() as item:
-                self.outbox.answered(item)
-            case Volatile() as item:
-                self.outbox.answered(item)
-                self._learn_word(self._words.pop(item.number), sent, got.payload)
-            case SendBoot() as boot:
-                self._learn_word(boot, sent, got.payload)
-
-    def _learn_word(self, word: Question | Outgoing, sent: Outgoing, payload: Json) -> None:
-        if not isinstance(word, Outgoing):
-            self._learn(self.dialect.answered(sent, payload, self.fold, self._host.state, word), Changes())
+        item = got.context
+        about = self._words.get(item.number) if isinstance(item, Volatile) else item
+        about = _draft(about) if isinstance(about, Row) else about
+        try:
+            learned = self.dialect.answered(Outgoing(got.action, {}), got.payload, self.fold, self._host.state, about)
+        except Exception:
+            log.exception("backend: its answer to %s could not be understood", got.action)
+            self._failed(item)
+            return
+        changes = Changes()
+        if isinstance(item, Row | Latest | Volatile):
+            changes = self.outbox.answered(item)
+        if isinstance(item, Volatile):
+            del self._words[item.number]
+        self._learn(learned, changes)
 
     def _learn(self, learned: Learned, changes: Changes) -> None:
         heeded = "Heartbeat" in self._host.state.variables.get_list("time_sources")

@@ -16,7 +16,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -184,10 +184,13 @@ class Link:
         return True
 
     def configure(self, settings: LinkSettings) -> None:
-        """Take new settings: another endpoint or credential reconnects at once, the rest applies as it is."""
+        """Take new settings: another endpoint or credential reconnects at once, the rest applies as it is.
+
+        The subprotocols are those of the next connection: a version once agreed on is no reason to hang up.
+        """
         old, self._settings = self._settings, settings
         self._ping_changed.set()
-        if old.endpoint != settings.endpoint:
+        if _whereto(old.endpoint) != _whereto(settings.endpoint):
             self._failures = 0
             self._interrupt("the backend's address or credentials were changed")
 
@@ -326,6 +329,10 @@ class Link:
                 return
             except ConnectionClosed:
                 return
+
+
+def _whereto(endpoint: Endpoint | None) -> Endpoint | None:
+    return endpoint and replace(endpoint, subprotocols=("any",))
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from hal.api import CardReader, DeviceError, Meter, MeterReading
 log = logging.getLogger(__name__)
 
 POLL = 1.0
+POLL_WAIT = 5.0  # s until a meter that hangs is asked anew
 IDLE_EVERY = 10.0
 ASKED_WAIT = 1.9  # s; the core gives up after 2
 MISSES = 3
@@ -89,13 +90,15 @@ class Devices:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, rank: int) -> None:
-        reading = None
+        self._feed(Metered(rank, await self._read_within(rank, ASKED_WAIT), asked=True))
+
+    async def _read_within(self, rank: int, seconds: float) -> MeterReading | None:
         try:
-            async with asyncio.timeout(ASKED_WAIT):
-                reading = await self._read(rank)
+            async with asyncio.timeout(seconds):
+                return await self._read(rank)
         except TimeoutError:
             self._missed(rank, "no answer in time")
-        self._feed(Metered(rank, reading, asked=True))
+            return None
 
     async def _read(self, rank: int) -> MeterReading | None:
         async with self._locks[rank]:
@@ -125,7 +128,7 @@ class Devices:
         due = loop.time()
         told: MeterReading | None = None
         while True:
-            reading = await self._read(rank)
+            reading = await self._read_within(rank, POLL_WAIT)
             if reading is not None and (
                 told is None or reading.energy != told.energy or reading.at - told.at >= IDLE_EVERY
             ):

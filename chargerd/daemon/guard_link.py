@@ -118,11 +118,15 @@ class GuardLink:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(OSError):
+            try:
                 await self._transport.open()
                 self._transport.send(lease.encode(lease.Hello(lease.LINK_VERSION, self._build)))
                 while packet := await self._transport.receive():
                     self._hear(packet)
+            except OSError as e:
+                log.debug("guard: %s", e)
+            except Exception:  # permits are not renewed for a daemon that no longer listens
+                log.exception("guard: its word could not be taken; the conversation begins anew")
             self._transport.close()
             self._gone()
             await asyncio.sleep(RETRY)
@@ -238,7 +242,10 @@ class SocketTransport:
     def send(self, packet: bytes) -> bool:
         try:
             return self._socket is not None and self._socket.send(packet) == len(packet)
-        except OSError:
+        except OSError:  # a guard that reads no more is no guard: what it missed must be said anew
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
             return False
 
     async def receive(self) -> bytes:

@@ -12,11 +12,14 @@ from contextlib import suppress
 from functools import cache
 
 
-def notify(text: str) -> None:
-    """Tell systemd, e.g. `READY=1` or `WATCHDOG=1`; several assignments by newlines. A dead socket is ignored."""
+def notify(text: str, by: Callable[[str], object] | None = None) -> None:
+    """Tell systemd, e.g. `READY=1` or `WATCHDOG=1`; several assignments by newlines. A dead socket is ignored.
+
+    `by` carries it, or `sender()`; only `plain` never waits, where the library waits for room in a full queue.
+    """
     if os.environ.get("NOTIFY_SOCKET"):
         with suppress(OSError):  # a full or vanished socket is no reason to stop charging
-            sender()(text)
+            (by or sender())(text)
 
 
 def watchdog_interval() -> float | None:

@@ -15,6 +15,7 @@ import random
 import signal
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,7 +37,7 @@ from chargerd.daemon.guard_link import GuardLink, SocketTransport, Transport
 from chargerd.daemon.operator import Operator
 from chargerd.daemon.store import Batch, Loaded, Store
 from chargerd.ocpp.dialect import Dialect, Fold, Identity
-from chargerd.ocpp.outbox import Outbox
+from chargerd.ocpp.outbox import Changes, Outbox
 from chargerd.ocpp.rpc import Rpc
 from hal.api import Meter
 
@@ -95,6 +96,7 @@ class Daemon:
         now = clock.now()
         loaded = store.load(now.mono, now.wall, now.trusted)
         clock.begin(loaded.boot, loaded.boots)
+        clock.on_known = lambda at: store.submit(Batch(anchor=at))
         self._rebooted = loaded.state.get("boot_id") != boot_id
         self._boot_id = boot_id
         self.exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -239,12 +241,23 @@ class Daemon:
         if subprotocol != self.charger.conversation.dialect.subprotocol:
             dialect = next(d for d in self._offered if d.subprotocol == subprotocol)
             log.info("the backend chose OCPP %s", dialect.version)
-            self._use(dialect, Outbox(chronological=dialect.chronological, max_rows=QUEUE_MOST), {})
+            self._use(dialect, self._left_behind(dialect.chronological), {})
         conversation = self.charger.conversation
         # Once begun, a version is kept: nothing that it has started may end in the words of another.
         self._offered = (conversation.dialect,)
         self.store.submit(Batch({"dialect": conversation.dialect.version}))
         conversation.opened()
+
+    def _left_behind(self, chronological: bool) -> Outbox:
+        """A queue for another version: nothing that was begun in the words of the first may end in those of this."""
+        assert self.charger.conversation is not None
+        rows = tuple(self.charger.conversation.outbox.rows())
+        if rows:
+            log.error("%d messages were queued before the OCPP version was known: see the dead letters", len(rows))
+        self.store.submit(Batch({"fold": {}}, Changes(dead=rows)))
+        visits = [self.charger.state.lobby, *(outlet.visit for outlet in self.charger.state.outlets)]
+        begun = [visit.tx.uid for visit in visits if visit is not None and visit.tx is not None and visit.tx.told]
+        return Outbox(chronological=chronological, max_rows=QUEUE_MOST, doomed=begun)
 
     def _frame(self, frame: str | bytes) -> bool:
         assert self.charger.conversation is not None
@@ -274,8 +287,8 @@ class Daemon:
         if self.charger.conversation is not None:
             rows = self.charger.conversation.outbox.rows()
             facts["messages_in_queue"] = str(len(rows))
-            for tx in {row.tx for row in rows if row.tx is not None}:
-                facts[f"messages_in_queue:{tx}"] = str(sum(row.tx == tx for row in rows))
+            for tx, count in Counter(row.tx for row in rows if row.tx is not None).items():
+                facts[f"messages_in_queue:{tx}"] = str(count)
         return facts
 
 

@@ -40,6 +40,7 @@ from chargerd.guard.state import Outputs, Said, Sample
 from hal.api import Board, DeviceError, Outlet
 
 TRUTH_EVERY = 1.0
+FIRST_LOOK = 0.2  # s until presence has settled after a start: a truth before that would say that a vehicle is gone
 EVENTS_AT_ONCE = 32
 MAX_WHY = 120
 
@@ -127,6 +128,8 @@ class Guard:
         if self._told is not None:
             words += self._news(self._told)
         for bay in self._outlets:
+            if not bay.settled:
+                continue
             if bay.due and self._version:
                 words.append(bay.truth)
             bay.due = False
@@ -213,6 +216,7 @@ class _Bay:
         self.sample: Sample | None = None
         self.truth: Truth = rules.truth(setup, self.state, None, 0, 0.0)
         self.due = False
+        self.settled = False
         self._lamp = ""
 
     def excludes(self, other: _Bay) -> bool:
@@ -224,6 +228,7 @@ class _Bay:
         told = self.truth
         if replace(new, at=told.at, lease=told.lease, celsius=told.celsius) != told or now - told.at >= TRUTH_EVERY:
             self.truth, self.due = new, True
+        self.settled = now - self.state.began >= FIRST_LOOK
 
     def command(self, outputs: Outputs) -> None:
         """Every cycle says the whole of it, so that a board that forgot learns it again. Raises DeviceError."""

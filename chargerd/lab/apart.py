@@ -7,21 +7,21 @@ any other end that was not asked for is kept in `broken`. No child outlives this
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import chargerd
 from chargerd.lab.csms import Csms
-from chargerd.lab.day import OUTLETS, SETTINGS
 from chargerd.lab.site import configuration
+from chargerd.lab.stage import OUTLETS, RESTARTS, SETTINGS
 
-RESTARTS = (64, 65)
 READY, PATIENCE, LEAVE = 20.0, 5.0, 10.0  # s: to start, to answer, to end
 LONGEST = 1 << 20
 _PR_SET_PDEATHSIG = 1
@@ -50,6 +50,7 @@ class Apart:
         self._guard = _Child("guard", directory, ("chargerd.main", "guard", "--config", str(self.config)), self._gone)
         self._daemon = _Child("daemon", directory, ("chargerd.main", "run", "--config", str(self.config)), self._gone)
         self._listening: asyncio.Task[None] | None = None
+        self._watching = asyncio.Event()
 
     @property
     def starts(self) -> int:
@@ -57,7 +58,7 @@ class Apart:
 
     async def begin(self) -> None:
         await self._world.start()
-        await self._until_answered(self._world_socket, "sim.state")
+        await self._until_world_answers()
         await self._guard.start()
         self._listening = asyncio.create_task(self._listen())
         await self.start_daemon()
@@ -76,8 +77,15 @@ class Apart:
         await self._daemon.end(signal.SIGKILL)
 
     async def start_daemon(self) -> None:
+        self._watching.clear()
         await self._daemon.start()
-        await self._until_answered(self.socket, "hello")
+        watching = asyncio.create_task(self._watching.wait())
+        either: set[asyncio.Future[Any]] = {watching, self.broken}
+        await asyncio.wait(either, timeout=READY, return_when=asyncio.FIRST_COMPLETED)
+        if not watching.done():
+            watching.cancel()
+            self._must_be_whole()
+            raise Broken(f"no word from the daemon: see {self.config.parent}/daemon.log")
 
     async def leave(self) -> int:
         return await self._daemon.end(signal.SIGTERM)
@@ -86,35 +94,43 @@ class Apart:
         """Nothing is left running."""
         if self._listening is not None:
             self._listening.cancel()
+            await asyncio.wait({self._listening})
         for child in (self._daemon, self._guard, self._world):
             await child.end(signal.SIGTERM)
+        self.broken.cancel()
 
-    async def _until_answered(self, path: Path, method: str) -> None:
+    async def _until_world_answers(self) -> None:
         try:
             async with asyncio.timeout(READY):
                 while True:
                     try:
-                        await call(path, method, {})
+                        await self.sim("state")
                         return
                     except Broken:
+                        self._must_be_whole()
                         await asyncio.sleep(0.05)
         except TimeoutError:
-            raise Broken(f"{path} does not answer within {READY:g} s: see the logs beside it") from None
+            raise Broken(f"no word from the world: see {self.config.parent}/world.log") from None
+
+    def _must_be_whole(self) -> None:
+        """Raises Broken when a process has ended."""
+        if self.broken.done():
+            self.broken.result()
 
     async def _listen(self) -> None:
         """Hear `watch` of every daemon there is, one after another."""
         while True:
-            try:
-                reader, writer = await asyncio.open_unix_connection(self.socket, limit=LONGEST)
-            except OSError:
-                await asyncio.sleep(0.05)
-                continue
-            writer.write(_line("watch", {}))
-            while line := await _next_line(reader):
-                body = json.loads(line)
-                if body.get("method") == "event":
-                    self.on_news(body["params"])
-            writer.close()
+            with contextlib.suppress(OSError):
+                async with _connection(self.socket) as (reader, writer):
+                    writer.write(_line("watch", {}))
+                    while line := await reader.readline():
+                        body = json.loads(line)
+                        if body.get("method") == "event":
+                            self.on_news(body["params"])
+                        else:
+                            self._watching.set()
+            self._watching.clear()
+            await asyncio.sleep(0.02)
 
     def _gone(self, why: str) -> None:
         if not self.broken.done():
@@ -183,13 +199,9 @@ def _die_with_parent() -> None:
 async def call(path: Path, method: str, params: Mapping[str, Any]) -> Any:
     """One JSON-RPC call on a connection of its own. Raises Broken, also for an error as answer."""
     try:
-        async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
-            try:
-                writer.write(_line(method, params))
-                line = await _next_line(reader)
-            finally:
-                writer.close()
+        async with asyncio.timeout(PATIENCE), _connection(path) as (reader, writer):
+            writer.write(_line(method, params))
+            line = await reader.readline()
     except (OSError, TimeoutError) as e:
         raise Broken(f"{path}: {method} is not answered: {e or 'in time'}") from None
     if not line:
@@ -204,9 +216,12 @@ def _line(method: str, params: Mapping[str, Any]) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
 
 
-async def _next_line(reader: asyncio.StreamReader) -> bytes:
-    """Empty at the end, however it came."""
+@contextlib.asynccontextmanager
+async def _connection(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
     try:
-        return await reader.readline()
-    except ConnectionError:
-        return b""
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

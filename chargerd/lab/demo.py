@@ -20,8 +20,9 @@ from typing import Any
 
 from chargerd.lab.apart import Apart, Broken
 from chargerd.lab.csms import Csms
-from chargerd.lab.day import Day, table
+from chargerd.lab.day import Day
 from chargerd.lab.pace import ScaledLoop
+from chargerd.lab.rows import table
 from chargerd.lab.screen import Screen
 from chargerd.lab.together import Together
 from chargerd.lab.whole import EPOCH
@@ -84,10 +85,10 @@ async def _demo(options: argparse.Namespace, directory: Path) -> int:
     _print(f"OCPP {options.ocpp} to {url}; logs in {directory}")
     try:
         day = Day(stage, screen)
-        await _played(day, stage)
+        whole = await _played(day, stage)
         for line in _report(day, csms):
             _print(line)
-        if options.stay and day.good:
+        if options.stay and whole:
             await _stay(stage)
         return 0 if day.good else 1
     finally:
@@ -96,8 +97,8 @@ async def _demo(options: argparse.Namespace, directory: Path) -> int:
             await csms.stop()
 
 
-async def _played(day: Day, stage: Apart | Together) -> None:
-    """The day, or as much of it as there was before something broke."""
+async def _played(day: Day, stage: Apart | Together) -> bool:
+    """The day; False: only as much of it as there was before something broke."""
     playing = asyncio.create_task(day.play())
     breaking = {stage.broken} if isinstance(stage, Apart) else set()
     try:
@@ -105,8 +106,10 @@ async def _played(day: Day, stage: Apart | Together) -> None:
         if not playing.done():
             why = next((str(one.exception()) for one in breaking if one.done()), f"not over within {LIMIT:g} s")
             _print(f"the day was cut short: {why}")
-        elif playing.exception() is not None:
+            return False
+        if playing.exception() is not None:
             _print(f"the day was cut short: {playing.exception()!r}")
+        return playing.exception() is None
     finally:
         playing.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -119,7 +122,7 @@ def _report(day: Day, csms: Csms | None) -> list[str]:
         lines += ["", "the small CSMS's record", csms.books.table()]
         complaints = [*csms.books.judge(), *csms.violations()]
         lines += ["", *(f"complaint: {one}" for one in complaints)] if complaints else []
-    return [*lines, "", "everything was seen" if day.good else "NOT everything was seen"]
+    return [*lines, "", "all that was asked for was seen" if day.good else "NOT all that was asked for was seen"]
 
 
 async def _stay(stage: Apart | Together) -> None:
@@ -133,7 +136,8 @@ async def _stay(stage: Apart | Together) -> None:
     for words in ("status", "watch", "sim plug 1", "tap 04A1B2C3D4E5F6", "sim unplug 1"):
         _print(f"  {command if command.exists() else 'chargerctl'} {words}")
     _print("Ctrl-C ends it.")
-    await (stage.broken if isinstance(stage, Apart) else asyncio.Event().wait())
+    with contextlib.suppress(asyncio.CancelledError):
+        await (stage.broken if isinstance(stage, Apart) else asyncio.Event().wait())
 
 
 def _print(line: str) -> None:

@@ -10,10 +10,8 @@ from typing import Any
 
 from chargerd.daemon.csms import Link
 from chargerd.lab.csms import Csms
-from chargerd.lab.day import OUTLETS, SETTINGS
+from chargerd.lab.stage import OUTLETS, RESTARTS, SETTINGS
 from chargerd.lab.whole import Whole
-
-RESTARTS = (64, 65)
 
 
 class Together:

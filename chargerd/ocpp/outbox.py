@@ -227,6 +227,13 @@ class Outbox:
                 self._volatile.popleft()
         return self._out
 
+    def next_volatile(self) -> Volatile | None:
+        """Take the first of the volatile and of nothing else; None while an item is out."""
+        if self._out is not None or not self._volatile:
+            return None
+        self._out = item = self._volatile.popleft()
+        return item
+
     def frozen(self, row: Row, payload: Mapping[str, Any], message_id: str) -> tuple[Row, Changes]:
         """The outstanding row as it goes out; to be committed first. A payload once frozen cannot become another."""
         current = self._row_out(row)
@@ -237,6 +244,12 @@ class Outbox:
         new = self._replace(replace(current, payload=payload, message_id=message_id))
         self._out = new
         return new, Changes(put=(new,))
+
+    def put_back(self) -> None:
+        """The outstanding row did not leave, and is the next one again."""
+        if not isinstance(self._out, Row):
+            raise ValueError("no row is outstanding")
+        self._out = None
 
     def answered(self, item: Item) -> Changes:
         """The CSMS has it."""

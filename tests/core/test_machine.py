@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -265,8 +267,8 @@ class StationMachine(RuleBasedStateMachine):
     @rule(rank=ranks, token=tokens, steps=st.integers(1, 6))
     def charge(self, rank: int, token: Token, steps: int) -> None:
         """What mostly happens, so that the rest happens in the middle of it too."""
-        flow = (
-            lambda: self.guard or self.guard_comes(),
+        flow: tuple[Callable[[], object], ...] = (
+            self.guard_comes,
             lambda: self.feed(ev.RemoteStart(next(self.handles), token, rank, local=True)),
             lambda: self.plug_in(rank),
             lambda: self.meter_answers(rank, True),
@@ -488,7 +490,7 @@ TestWindow2x.settings = _EFFORT
 # ---- roads that chance takes too seldom
 
 
-def authorised_in_the_lobby(**variables: str) -> Desk:
+def authorised_in_the_lobby(**variables: Any) -> Desk:
     """Two free outlets, one tap: with the start point Authorized a transaction runs before any cable is in."""
     desk = Desk(outlets=2, window=None, tx_start_points="Authorized", tx_stop_points="Authorized", **variables)
     tap(desk, ANN)
@@ -572,6 +574,7 @@ def test_free_charging_without_a_register_gives_no_power_until_the_meter_answers
     desk.meter = False
     plug_in(desk)
     desk.after(3)
+    assert desk.permit() == 0
     desk.feed(ev.Fault(1, "PowerMeterFailure", True))
     desk.after(30)
     assert desk.permit() == 0

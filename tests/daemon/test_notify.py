@@ -53,6 +53,12 @@ def test_a_vanished_socket_stops_nothing(way: str, tmp_path: Path, monkeypatch: 
         module.sender()("WATCHDOG=1")
 
 
+def test_plainly_it_never_waits_for_a_reader(inbox: socket.socket) -> None:
+    for _ in range(2000):
+        notify("WATCHDOG=1", module.plain)
+    assert inbox.recv(4096) == b"WATCHDOG=1"
+
+
 def test_started_by_hand_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     module.sender.cache_clear()

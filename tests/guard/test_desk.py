@@ -126,6 +126,15 @@ def test_truth_comes_once_a_second_and_on_change() -> None:
     assert any(isinstance(word, Truth) and word.pilot == "B" for word in table.run(0.04))
 
 
+def test_a_guard_that_has_just_started_does_not_say_that_nobody_is_there() -> None:
+    table = Table(1)
+    table.board.lines[0].level = "C"
+    table.run(0.02)
+    heard = [*table.sit_down(), *table.run(1.0)]
+    assert all(word.plug for word in heard if isinstance(word, Truth))
+    assert kinds(heard)[:2] == [Kind.CABLE_IN, Kind.VEHICLE_IN]
+
+
 def test_hello_first() -> None:
     table = Table(1)
     table.guard.connected(table.now)

@@ -1,0 +1,1 @@
+"""Times, memory and bytes: the parts of the command `tests/bench`."""

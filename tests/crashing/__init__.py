@@ -1,0 +1,1 @@
+"""Cuts and kills: the parts of the command `tests/crash`."""

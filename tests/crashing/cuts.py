@@ -1,0 +1,234 @@
+"""Simulated cuts: a whole charger in one process and in virtual time, stopped dead at a chosen write or send.
+
+Points are counted where something becomes durable or leaves: before and after each commit, before and after each
+frame. What is stopped there does nothing more: no write, no frame, no word to the guard. A frame that was sent
+arrives; a commit that returned is on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chargerd.lab.csms import Csms
+from chargerd.lab.pace import VirtualLoop, run
+from chargerd.lab.roaming import Token
+from chargerd.lab.site import STATION
+from chargerd.lab.whole import EPOCH, Whole
+from tests.crashing.judge import gather, judge
+from tests.crashing.stories import OUTLETS, SETTINGS, STORIES, TOKENS, Broken, Scene
+
+KINDS = ("power", "daemon", "both")  # mains; the daemon; daemon and guard, but not the machine
+DOUBLE, RECOVERY = 4, 20  # each so many cuts a double one, and points within which the second falls
+MOST = 300.0  # virtual seconds that a story may take
+START = 1000.0
+MEMORY = Path("/dev/shm")  # cuts are simulated, so a disk has nothing to add but its slowness
+
+
+class CutHere(Exception):
+    """Nothing happens after this point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The `points` are counted from the start of the story; after the first cut the recovery's points count on."""
+
+    number: int
+    version: str
+    story: str
+    kind: str
+    points: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"cut {self.number}: OCPP {self.version}, {self.story}, {self.kind} at {', '.join(map(str, self.points))}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`where`: phase and kind of each point that was cut at; `points`: those that were passed, for planning."""
+
+    cut: Cut
+    where: tuple[tuple[str, str], ...]
+    points: tuple[tuple[str, str], ...]
+    complaints: tuple[str, ...]
+    took: float
+
+
+Mapper = Callable[[Callable[[Cut], Outcome], Iterable[Cut]], Iterable[Outcome]]
+
+
+def perform(cut: Cut) -> Outcome:
+    """Tell the story, cut it, let it recover, judge it."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="crash-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        return run(VirtualLoop(START), _Simulation(Path(folder), cut).play(began))
+
+
+class _Simulation:
+    def __init__(self, folder: Path, cut: Cut) -> None:
+        self._cut, self._folder = cut, folder
+        self._pending = list(cut.points)
+        self._where: list[tuple[str, str]] = []
+        self._points: list[tuple[str, str]] = []
+        self._complaints: list[str] = []
+        self._random = random.Random(f"{cut.story}{cut.kind}{cut.points}")
+        self._dead = False
+        self._fell = asyncio.Event()
+
+    async def play(self, began: float) -> Outcome:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unhandled)
+        csms = Csms(clock=lambda: EPOCH + loop.time())
+        csms.tokens = {token: Token() for token in TOKENS}
+        self._whole = Whole(
+            self._folder, csms=csms, version=self._cut.version, outlets=OUTLETS, settings=SETTINGS, gate=self._gate
+        )
+        self._scene = Scene(self._whole.sim, csms, STATION)
+        log, ear = logging.getLogger("chargerd"), _Ear(self._complaints)
+        log.propagate = False
+        log.addHandler(ear)
+        try:
+            async with asyncio.timeout(MOST):
+                await self._tell()
+        except (Broken, TimeoutError) as e:
+            self._complaints.append(f"{type(e).__name__}: {e}; {self._whole.picture()}")
+        finally:
+            log.removeHandler(ear)
+        evidence = gather(
+            csms, await self._whole.sim("state"), await self._whole.sim("audit"), self._folder / "chargerd.db"
+        )
+        endings = 0 if self._cut.kind == "daemon" else len(self._where)
+        self._complaints += judge(evidence, STORIES[self._cut.story].cars, endings)
+        if self._cut.points and not self._where:
+            self._complaints.append(f"point {self._cut.points[0]} was never reached")
+        return Outcome(
+            self._cut, tuple(self._where), tuple(self._points), tuple(self._complaints), time.perf_counter() - began
+        )
+
+    async def _tell(self) -> None:
+        undertaker = asyncio.create_task(self._bury_and_raise())
+        try:
+            with contextlib.suppress(CutHere):
+                await self._whole.start()
+            await self._scene.until(self._scene.accepted, 60.0)
+            await STORIES[self._cut.story].tell(self._scene)
+            await self._scene.at_rest()
+        finally:
+            undertaker.cancel()
+        self._scene.phase = "shutdown"
+        cuts = len(self._where)
+        with contextlib.suppress(CutHere):
+            await self._whole.stop()
+        while len(self._where) > cuts:  # cut while it was leaving: it starts once more
+            cuts = len(self._where)
+            await self._whole.power_cut()
+            self._dead = False
+            with contextlib.suppress(CutHere):
+                await self._whole.start()
+                await self._scene.at_rest()
+                await self._whole.stop()
+
+    # ---- the cut
+
+    def _gate(self, point: str) -> None:
+        if self._dead:
+            raise CutHere
+        self._points.append((self._scene.where, point))
+        if not self._pending or len(self._points) - 1 != self._pending[0]:
+            return
+        del self._pending[0]
+        self._where.append(self._points[-1])
+        self._dead = True
+        self._silence()
+        self._fell.set()
+        raise CutHere
+
+    def _silence(self) -> None:
+        """At this very instant, as it must happen within a call of the daemon's own."""
+        daemon = self._whole.daemon
+        if daemon is not None:
+            daemon.charger.die()
+            daemon.guard.abandon()
+            daemon.devices.abandon()
+            if daemon.link is not None:
+                daemon.link.kill()
+        if self._cut.kind != "daemon":
+            self._whole.kill_guard()
+
+    async def _bury_and_raise(self) -> None:
+        while True:
+            await self._fell.wait()
+            self._fell.clear()
+            if self._cut.kind == "power":
+                await self._whole.power_cut()
+            else:
+                await self._whole.kill_daemon()
+                await asyncio.sleep(self._random.choice((0.05, 0.5, 2.0)))
+            self._dead = False
+            with contextlib.suppress(CutHere):
+                if self._cut.kind != "daemon":
+                    self._whole.start_guard()
+                await self._whole.start_daemon()
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Whatever ends in the loop's hands, but for our own cut, is a fault of the daemon's."""
+        error = context.get("exception")
+        if not isinstance(error, CutHere):
+            self._complaints.append(f"unhandled: {context.get('message')}: {error!r}")
+
+
+class _Ear(logging.Handler):
+    """Errors that are logged are faults too."""
+
+    def __init__(self, complaints: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._complaints = complaints
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, CutHere):
+            self._complaints.append(f"logged: {record.getMessage()}{f': {error!r}' if error else ''}")
+
+
+# ---- which cuts
+
+
+def plan(count: int, versions: Sequence[str], seed: int, mapper: Mapper = map) -> tuple[list[Cut], list[Outcome]]:
+    """`count` cuts, and the uncut stories they were planned from, told through `mapper` (`map`, or a pool's).
+
+    Every kind of point in every story has its turn, each with all kinds of death, before a point of a kind that was
+    tried comes again. Every fourth is a double cut: the second falls into the recovery from the first.
+    """
+    chance = random.Random(seed)
+    uncut = list(mapper(perform, [Cut(0, version, story, "none", ()) for version in versions for story in STORIES]))
+    strata: dict[tuple[str, ...], list[tuple[str, str, str, int]]] = defaultdict(list)
+    for outcome in uncut:
+        version, story = outcome.cut.version, outcome.cut.story
+        for at, (phase, point) in enumerate(outcome.points):
+            for kind in KINDS:
+                strata[version, story, kind, phase, point].append((version, story, kind, at))
+    for stratum in strata.values():
+        chance.shuffle(stratum)
+    order = list(strata.values())
+    chance.shuffle(order)
+    single = [stratum[n] for n in range(max(map(len, order))) for stratum in order if n < len(stratum)]
+    following = iter(single)
+    cuts: list[Cut] = []
+    while len(cuts) < count:
+        number = len(cuts) + 1
+        found = next(following, None) if number % DOUBLE else None
+        version, story, kind, at = found or chance.choice(single)
+        second = () if found else (at + chance.randint(1, RECOVERY),)
+        cuts.append(Cut(number, version, story, kind, (at, *second)))
+    return cuts, uncut

@@ -1,0 +1,216 @@
+"""Real kills: world, guard and daemon as processes, a real websocket, SIGKILL at any moment, the world lives on.
+
+A round is one story with up to two kills; who dies, and when, follows from seed and number. The processes are not as
+predictable as that: `--only` repeats the circumstances, not the microsecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chargerd.lab.csms import Csms
+from chargerd.lab.roaming import Token
+from chargerd.lab.site import STATION, configuration
+from hal.api import DeviceError
+from hal.sim.client import Far
+from tests.crashing.judge import gather, judge
+from tests.crashing.stories import OUTLETS, SETTINGS, STORIES, TOKENS, Broken, Scene
+
+ROOT = Path(__file__).parents[2]
+VICTIMS = ("daemon", "guard", "both")
+KILLS_PER_ROUND = 2
+FIRST, NEXT = (0.0, 9.0), (0.1, 5.0)  # s after the story has begun, and after the first
+MOST = 240.0  # s for a round
+LEAVE = 10.0
+_PR_SET_PDEATHSIG = 1
+LINK = '[ocpp2]\n"OCPPCommCtrlr.RetryBackOffWaitMinimum" = 1\n"OCPPCommCtrlr.RetryBackOffRandomRange" = 0\n'
+LINK += '"OCPPCommCtrlr.RetryBackOffRepeatTimes" = 0\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """`kills`: seconds after the last one (the first: after the story began), and who dies."""
+
+    number: int
+    version: str
+    story: str
+    kills: tuple[tuple[float, str], ...]
+
+    def __str__(self) -> str:
+        kills = ", ".join(f"{victim} after {wait:.2f} s" for wait, victim in self.kills)
+        return f"round {self.number}: OCPP {self.version}, {self.story}, {kills}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`where`: phase and victim of each kill; `kept`: the folder with logs and database, where something is wrong."""
+
+    round: Round
+    where: tuple[tuple[str, str], ...]
+    complaints: tuple[str, ...]
+    took: float
+    kept: Path | None
+
+
+def plan(kills: int, versions: Sequence[str], seed: int) -> list[Round]:
+    """Rounds with `kills` kills together: stories, versions and victims in turn, times by chance."""
+    chance = random.Random(seed)
+    pairs = [(version, story) for story in STORIES for version in versions]
+    rounds: list[Round] = []
+    left, turn = kills, 0
+    while left > 0:
+        version, story = pairs[len(rounds) % len(pairs)]
+        deaths = []
+        for n in range(min(KILLS_PER_ROUND, left)):
+            deaths.append((chance.uniform(*(NEXT if n else FIRST)), VICTIMS[turn % len(VICTIMS)]))
+            turn += 1
+        left -= len(deaths)
+        rounds.append(Round(len(rounds) + 1, version, story, tuple(deaths)))
+    return rounds
+
+
+async def perform(plan: Round) -> Outcome:
+    """Tell the story, kill, judge."""
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="crash-"))
+    campaign = _Campaign(folder, plan)
+    complaints: list[str] = []
+    try:
+        async with asyncio.timeout(MOST):
+            complaints += await campaign.play()
+    except (Broken, DeviceError, TimeoutError) as e:
+        complaints.append(f"{type(e).__name__}: {e}")
+    finally:
+        await campaign.end()
+    complaints += campaign.tracebacks()
+    if not complaints:
+        shutil.rmtree(folder)
+    kept = folder if complaints else None
+    return Outcome(plan, tuple(campaign.where), tuple(complaints), time.monotonic() - began, kept)
+
+
+class _Campaign:
+    def __init__(self, folder: Path, plan: Round) -> None:
+        self._folder, self._plan = folder, plan
+        self._socket, self._config = folder / "world.sock", folder / "chargerd.toml"
+        world = ("hal.sim.serve", "--socket", str(self._socket), "--outlets", str(OUTLETS))
+        self._world = _Process(folder, "world", *world)
+        self._guard = _Process(folder, "guard", "chargerd.main", "guard", "--config", str(self._config))
+        self._daemon = _Process(folder, "daemon", "chargerd.main", "run", "--config", str(self._config))
+        self._far = Far(str(self._socket))
+        self._csms = Csms()
+        self._csms.tokens = {token: Token() for token in TOKENS}
+        self.where: list[tuple[str, str]] = []
+
+    async def play(self) -> list[str]:
+        """What the judge says."""
+        await self._csms.start()
+        (self._folder / "latch").touch()
+        text = configuration(
+            self._folder,
+            self._folder,
+            url=self._csms.url,
+            version=self._plan.version,
+            outlets=OUTLETS,
+            world=str(self._socket),
+        )
+        self._config.write_text(text + SETTINGS + LINK)
+        await self._world.start()
+        scene = Scene(self._sim, self._csms, STATION)
+        await scene.until(self._listens, 10.0)
+        await self._guard.start()
+        await self._daemon.start()
+        if not await scene.until(scene.accepted, 30.0):
+            raise Broken("the station never booted")
+        killer = asyncio.create_task(self._kill(scene))
+        try:
+            await STORIES[self._plan.story].tell(scene)
+            await killer
+            await scene.at_rest()
+        finally:
+            killer.cancel()
+        await self._daemon.end(signal.SIGTERM)
+        evidence = gather(self._csms, await self._sim("state"), await self._sim("audit"), self._folder / "chargerd.db")
+        endings = sum(victim != "daemon" for _, victim in self._plan.kills)
+        return judge(evidence, STORIES[self._plan.story].cars, endings)
+
+    async def end(self) -> None:
+        for process in (self._daemon, self._guard, self._world):
+            await process.end(signal.SIGTERM)
+        await self._far.close()
+        await self._csms.stop()
+
+    def tracebacks(self) -> list[str]:
+        """Whatever a program said of an error in itself."""
+        logs = [(log.name, log.read_text(errors="replace")) for log in sorted(self._folder.glob("*.log"))]
+        return [f"{name}: {text.split('Traceback', 1)[1][-600:]}" for name, text in logs if "Traceback" in text]
+
+    async def _listens(self) -> bool:
+        return self._socket.exists()
+
+    async def _sim(self, method: str, **params: Any) -> Any:
+        return await self._far.call(f"sim.{method}", params)
+
+    async def _kill(self, scene: Scene) -> None:
+        for wait, victim in self._plan.kills:
+            await asyncio.sleep(wait)
+            self.where.append((scene.where, victim))
+            victims = [process for process in (self._guard, self._daemon) if victim in (process.name, "both")]
+            for process in victims:
+                await process.end(signal.SIGKILL)
+            for process in victims:
+                await process.start()
+
+
+class _Process:
+    """One program of ours; its log is beside its sockets."""
+
+    def __init__(self, folder: Path, name: str, *arguments: str) -> None:
+        self.name = name
+        self._log, self._arguments = folder / f"{name}.log", arguments
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *self._arguments,
+                cwd=ROOT,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                preexec_fn=_die_with_parent,
+            )
+
+    async def end(self, how: signal.Signals) -> None:
+        """What does not end in time is killed."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            process.send_signal(how)
+        try:
+            await asyncio.wait_for(process.wait(), LEAVE)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _die_with_parent() -> None:
+    """No program outlives the command, however that ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,241 @@
+"""What drivers do while the charger dies under their hands: complete sessions, told from outside.
+
+A story touches what a person or an operator could touch: the world (`sim.*`) and the backend. Drivers do what drivers
+do when nothing happens: they tap again after a while; and whoever wants to leave pulls the plug in the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chargerd.lab.csms import Csms
+from chargerd.lab.desk import Desk
+from chargerd.lab.peer import CallFailed
+
+TOKENS = ("04A1B2C3", "04D4E5F6")
+LOOK = 0.2  # s between two looks at the world
+PATIENCE = 12.0  # s a driver waits for power, the time of a restart included
+TRIES = 6
+REST = 60.0  # s until everything must be told
+SETTINGS = "[ocpp16]\nMeterValueSampleInterval = 2\nAllowOfflineTxForUnknownId = true\n"
+
+
+class Broken(Exception):
+    """The story could not be told to its end: the text says what never happened."""
+
+
+class Sim(Protocol):
+    def __call__(self, method: str, **params: Any) -> Awaitable[Any]: ...
+
+
+@dataclass(slots=True)
+class Scene:
+    """`phase` is where the story is, for those who count (`where`)."""
+
+    sim: Sim
+    csms: Csms
+    station: str
+    phase: str = "boot"
+
+    @property
+    def where(self) -> str:
+        return f"{self.phase}, offline" if self.csms.absent else self.phase
+
+    # ---- what can be seen
+
+    async def outlet(self, outlet: int) -> Mapping[str, Any]:
+        state = await self.sim("state")
+        seen: Mapping[str, Any] = state["outlets"][outlet - 1]
+        return seen
+
+    async def until(self, what: Callable[[], Awaitable[bool]], within: float) -> bool:
+        """Did it become so?"""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within
+        while not await what():
+            if loop.time() >= end:
+                return False
+            await asyncio.sleep(LOOK)
+        return True
+
+    async def accepted(self) -> bool:
+        """The station is connected, and the backend knows it."""
+        view = self.csms.stations.get(self.station)
+        return view is not None and view.registration == "Accepted" and self.csms.connected(self.station)
+
+    async def at_rest(self) -> None:
+        """Wait until every car has left, every session has ended and nothing more is being said; raises Broken."""
+
+        async def quiet() -> bool:
+            outlets = (await self.sim("state"))["outlets"]
+            left = not any(one["plugged"] or one["cable_amps"] for one in outlets)
+            return left and await self.accepted() and not any(one.open for one in self.csms.books.sessions)
+
+        self.phase = "rest"
+        if not await self.until(quiet, REST):
+            raise Broken(f"no rest within {REST:g} s: {(await self.sim('state'))['outlets']}")
+        wire = self.csms.stations[self.station].wire
+
+        async def silent() -> bool:
+            heard = len(wire)
+            await asyncio.sleep(2.0)
+            return heard == len(wire)
+
+        await self.until(silent, REST)
+
+    # ---- what can be done
+
+    async def tap(self, token: str) -> None:
+        await self.sim("tap", uid=token)
+
+    async def plug(self, outlet: int) -> None:
+        await self.sim("plug", outlet=outlet, ramp=100.0)
+
+    async def start_by_app(self, outlet: int, token: str) -> None:
+        """Whether it is heard or not."""
+        with contextlib.suppress(CallFailed):
+            await self.desk.remote_start(token, outlet)
+
+    async def draws(self, outlet: int) -> bool:
+        return bool((await self.outlet(outlet))["watts"] > 0)
+
+    async def charge(self, outlet: int, again: Callable[[], Awaitable[None]], seconds: float = 4.0) -> None:
+        """Wait for power, asking for it `again` where none comes, and take it for a while; raises Broken."""
+        for attempt in range(TRIES):
+            if attempt:
+                await again()
+            if await self.until(lambda: self.draws(outlet), PATIENCE):
+                self.phase = "charging"
+                await asyncio.sleep(seconds)
+                return
+        raise Broken(f"outlet {outlet}: no power after {TRIES} tries: {await self.outlet(outlet)}")
+
+    async def stop_by_card(self, outlet: int, token: str) -> None:
+        self.phase = "stop"
+        if await self.draws(outlet):
+            await self.tap(token)
+
+            async def off() -> bool:
+                return not (await self.outlet(outlet))["contactor"]
+
+            await self.until(off, PATIENCE)
+            await asyncio.sleep(0.5)
+
+    async def leave(self, outlet: int) -> None:
+        self.phase = "leave"
+        await self.sim("unplug", outlet=outlet)
+
+    async def come_back(self) -> None:
+        self.phase = "reconnect"
+        await self.csms.back()
+        await self.until(self.accepted, PATIENCE)
+
+    @property
+    def desk(self) -> Desk:
+        return self.csms.desk(self.station)
+
+
+async def card_first(scene: Scene) -> None:
+    """Card, cable, energy, card, gone."""
+    scene.phase = "start"
+    await scene.tap(TOKENS[0])
+    await asyncio.sleep(0.5)
+    await scene.plug(1)
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]))
+    await scene.stop_by_card(1, TOKENS[0])
+    await scene.leave(1)
+
+
+async def cable_first(scene: Scene) -> None:
+    """Cable, card, energy; the driver simply pulls the plug."""
+    scene.phase = "start"
+    await scene.plug(1)
+    await asyncio.sleep(0.5)
+    await scene.tap(TOKENS[0])
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]))
+    await scene.leave(1)
+
+
+async def remote(scene: Scene) -> None:
+    """The app starts and stops it; where that fails, it asks again."""
+    scene.phase = "start"
+    await scene.plug(1)
+    await asyncio.sleep(0.5)
+    await scene.start_by_app(1, TOKENS[0])
+    await scene.charge(1, lambda: scene.start_by_app(1, TOKENS[0]))
+    scene.phase = "stop"
+    running = [one.transaction for one in scene.csms.books.sessions if one.open]
+    with contextlib.suppress(CallFailed):
+        if running:
+            await scene.desk.remote_stop(running[-1])
+        await asyncio.sleep(2.0)
+    await scene.leave(1)
+
+
+async def offline(scene: Scene) -> None:
+    """The backend is away for a whole session, and hears of it afterwards."""
+    scene.phase = "start"
+    await scene.csms.away()
+    await scene.tap(TOKENS[0])
+    await asyncio.sleep(0.5)
+    await scene.plug(1)
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]))
+    await scene.stop_by_card(1, TOKENS[0])
+    await scene.leave(1)
+    await asyncio.sleep(1.0)
+    await scene.come_back()
+
+
+async def broken_link(scene: Scene) -> None:
+    """The link breaks while energy flows, and comes back before the end."""
+    scene.phase = "start"
+    await scene.plug(1)
+    await asyncio.sleep(0.5)
+    await scene.tap(TOKENS[0])
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]), 2.5)
+    await scene.csms.away()
+    await asyncio.sleep(3.0)
+    await scene.come_back()
+    await asyncio.sleep(1.0)
+    await scene.stop_by_card(1, TOKENS[0])
+    await scene.leave(1)
+
+
+async def two(scene: Scene) -> None:
+    """Two outlets at once: the second driver comes with an app while the first one charges."""
+    scene.phase = "start"
+    await scene.plug(1)
+    await asyncio.sleep(0.5)
+    await scene.tap(TOKENS[0])
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]), 1.0)
+    scene.phase = "start"
+    await scene.plug(2)
+    await asyncio.sleep(0.5)
+    await scene.start_by_app(2, TOKENS[1])
+    await scene.charge(2, lambda: scene.start_by_app(2, TOKENS[1]), 2.0)
+    await scene.stop_by_card(1, TOKENS[0])
+    await scene.leave(1)
+    await scene.leave(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """`cars`: how many are plugged in, each charged once while nothing is cut."""
+
+    tell: Callable[[Scene], Awaitable[None]]
+    cars: int = 1
+
+
+STORIES = {
+    "card first": Story(card_first),
+    "cable first": Story(cable_first),
+    "remote": Story(remote),
+    "offline": Story(offline),
+    "broken link": Story(broken_link),
+    "two outlets": Story(two, cars=2),
+}
+OUTLETS = 2

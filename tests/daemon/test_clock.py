@@ -1,0 +1,90 @@
+"""Two clocks, and what is known of the time afterwards."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chargerd.core.moment import Moment
+from chargerd.daemon.clock import Clock, parse, text_of
+
+NOON = parse("2026-11-22T12:00:00Z") or 0.0
+WRONG = parse("2024-01-01T00:00:00Z") or 0.0
+
+
+class Rig:
+    def __init__(self, trusted: bool = False, boot: int = 1, anchors: tuple[Moment, ...] = ()) -> None:
+        self.mono, self.wall, self.trusted = 100.0, WRONG, trusted
+        self.known: list[Moment] = []
+        self.clock = Clock(lambda: self.mono, lambda: self.wall, lambda: self.trusted)
+        self.clock.on_known = self.known.append
+        self.clock.begin(boot, (*anchors, Moment(self.mono, self.wall, trusted, boot)))
+
+    def passes(self, seconds: float) -> None:
+        self.mono += seconds
+        self.wall += seconds
+
+
+def test_a_clock_that_is_right_by_itself_learns_nothing() -> None:
+    rig = Rig(trusted=True)
+    assert rig.clock.learn("2026-11-22T12:00:00Z")
+    assert rig.clock.now() == Moment(100.0, WRONG, True, 1)
+    assert rig.clock.offset == 0.0
+    assert rig.known == []
+
+
+def test_what_was_stamped_before_the_time_was_known_is_put_right() -> None:
+    rig = Rig()
+    early = rig.clock.now()
+    assert not early.trusted
+    assert rig.clock.stamp(early) == text_of(WRONG)
+    rig.passes(60)
+    assert rig.clock.learn("2026-11-22T12:00:00Z")
+    assert rig.clock.stamp(early) == "2026-11-22T11:59:00.000Z"
+    assert rig.clock.now() == Moment(160.0, NOON, True, 1)
+    rig.wall += 1000  # somebody steps the clock: what is stamped as trusted stays
+    assert rig.clock.stamp(Moment(160.0, NOON, True, 1)) == "2026-11-22T12:00:00.000Z"
+
+
+def test_the_first_time_learned_is_to_be_written_down_and_only_that() -> None:
+    rig = Rig()
+    rig.clock.learn("2026-11-22T12:00:00Z")
+    rig.passes(300)
+    rig.clock.learn("2026-11-22T12:05:00Z")
+    assert rig.known == [Moment(100.0, NOON, True, 1)]
+
+
+def test_a_boot_that_learned_the_time_later_is_exact_in_the_next_boot() -> None:
+    early = Moment(40.0, WRONG, False, 1)
+    rig = Rig(boot=2, anchors=(Moment(100.0, NOON, True, 1),))
+    assert rig.clock.stamp(early) == "2026-11-22T11:59:00.000Z"
+
+
+def test_a_boot_that_never_knew_the_time_comes_after_the_last_one_that_did_in_order() -> None:
+    anchors = (Moment(900.0, NOON, True, 1), Moment(5.0, WRONG, False, 2))
+    rig = Rig(trusted=True, boot=3, anchors=anchors)
+    stamps = [rig.clock.stamp(Moment(mono, WRONG + mono - 5, False, 2)) for mono in (5.0, 6.0, 66.0)]
+    assert stamps == ["2026-11-22T12:00:00.000Z", "2026-11-22T12:00:01.000Z", "2026-11-22T12:01:01.000Z"]
+
+
+def test_without_any_trusted_boot_the_old_clock_is_all_there_is() -> None:
+    rig = Rig(boot=2, anchors=(Moment(5.0, WRONG, False, 1),))
+    assert rig.clock.stamp(Moment(65.0, WRONG + 60, False, 1)) == text_of(WRONG + 60)
+
+
+def test_no_time_teaches_nothing() -> None:
+    rig = Rig()
+    for text in ("", "yesterday", "1999-12-31T23:59:59Z", "2500-01-01T00:00:00Z", "2026-13-01T00:00:00Z"):
+        assert not rig.clock.learn(text)
+    assert not rig.clock.now().trusted
+
+
+@given(st.text() | st.datetimes().map(lambda at: at.isoformat()))
+def test_whatever_is_said_to_be_a_time(text: str) -> None:
+    seconds = parse(text)
+    assert seconds is None or parse(text_of(seconds)) is not None
+
+
+@given(st.floats(allow_nan=False))
+def test_a_stamp_is_always_a_text(wall: float) -> None:
+    assert text_of(wall).endswith("Z")

@@ -1,0 +1,420 @@
+"""What is said, when, how often, and what becomes of it when the link or the disk fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chargerd.core.events import AvailabilityAsked, BootStatus, Power, Scope, TokenSeen
+from chargerd.core.token import Standing, Verdict
+from chargerd.daemon.conversation import Conversation
+from chargerd.daemon.store import Batch
+from tests.daemon.test_charger import ANN, Rig, scene
+
+BOTH = pytest.mark.parametrize("version", ["1.6", "2.0.1"])
+TIME = "2027-01-15T08:00:00Z"
+
+
+class Backend:
+    """Answers the charger's last CALL, or every one as soon as it comes."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.ids = 0
+
+    @property
+    def talk(self) -> Conversation:
+        return self.rig.conversation
+
+    @property
+    def last(self) -> list[Any]:
+        return [frame for frame in self.rig.wire if frame[0] == 2][-1]
+
+    def up(self) -> None:
+        self.talk.opened()
+
+    def down(self) -> None:
+        self.talk.closed()
+
+    def answer(self, payload: dict[str, Any], id_: str | None = None) -> None:
+        self.frame([3, id_ or self.last[1], payload])
+
+    def fail(self, code: str = "InternalError") -> None:
+        self.frame([4, self.last[1], code, "", {}])
+
+    def frame(self, frame: list[Any]) -> bool:
+        return self.talk.frame(json.dumps(frame))
+
+    def boot(self, status: str = "Accepted", interval: int = 300) -> None:
+        assert self.last[2] == "BootNotification"
+        self.answer({"status": status, "interval": interval, "currentTime": TIME})
+
+    def call(self, action: str, payload: dict[str, Any]) -> str:
+        self.ids += 1
+        self.frame([2, f"theirs-{self.ids}", action, payload])
+        return f"theirs-{self.ids}"
+
+    async def quiet(self, tx: int = 77) -> None:
+        """Answer kindly until nothing more is said."""
+        answered = 0
+        for _ in range(50):
+            await asyncio.sleep(0.02)
+            calls = [frame for frame in self.rig.wire if frame[0] == 2]
+            if len(calls) == answered:
+                return
+            answered = len(calls)
+            self.answer(kind_answer(calls[-1][2], calls[-1][3], tx))
+        raise AssertionError("it never stops talking")
+
+
+def kind_answer(action: str, payload: dict[str, Any], tx: int) -> dict[str, Any]:
+    match action:
+        case "BootNotification":
+            return {"status": "Accepted", "interval": 300, "currentTime": TIME}
+        case "Heartbeat":
+            return {"currentTime": TIME}
+        case "Authorize":
+            return {"idTagInfo": {"status": "Accepted"}}
+        case "StartTransaction":
+            return {"transactionId": tx, "idTagInfo": {"status": "Accepted"}}
+    return {}
+
+
+async def accepted(rig: Rig) -> Backend:
+    backend = Backend(rig)
+    backend.up()
+    backend.boot()
+    rig.truth()
+    await backend.quiet()
+    return backend
+
+
+@BOTH
+def test_before_the_boot_is_accepted_nothing_else_is_said(tmp_path: Path, version: str) -> None:
+    async def play(rig: Rig) -> None:
+        backend = Backend(rig)
+        rig.truth()
+        backend.up()
+        assert [frame[2] for frame in rig.wire] == ["BootNotification"]
+        backend.boot("Pending", 20)
+        await asyncio.sleep(19)
+        assert len(rig.calls()) == 1
+        await asyncio.sleep(2)
+        backend.boot("Rejected", 40)
+        await asyncio.sleep(39)
+        assert [frame[2] for frame in rig.wire if frame[0] == 2] == ["BootNotification"] * 2
+        await asyncio.sleep(2)
+        backend.boot()
+        await asyncio.sleep(1)
+        assert len(rig.calls("BootNotification")) == 3
+        assert len(rig.calls()) > 3
+
+    scene(play, tmp_path, version=version)
+
+
+@BOTH
+def test_while_the_boot_is_pending_their_questions_are_answered(tmp_path: Path, version: str) -> None:
+    async def play(rig: Rig) -> None:
+        backend = Backend(rig)
+        backend.up()
+        backend.boot("Pending", 20)
+        asked = backend.call("ClearCache", {})
+        await asyncio.sleep(0.1)
+        assert rig.answers()[asked] == {"status": "Accepted"}
+
+    scene(play, tmp_path, version=version)
+
+
+def test_a_boot_without_an_answer_is_repeated_and_one_without_a_link_too(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = Backend(rig)
+        backend.up()
+        await asyncio.sleep(70)  # no answer in 30 s, and 30 s more
+        assert len(rig.calls("BootNotification")) == 2
+        backend.down()
+        backend.up()
+        assert len(rig.calls("BootNotification")) == 3
+
+    scene(play, tmp_path, version="1.6", message_timeout="30")
+
+
+def test_one_call_at_a_time_and_theirs_in_between(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.wire.clear()
+        rig.feed(TokenSeen(ANN))
+        rig.plug()
+        await asyncio.sleep(1)
+        assert [frame[2] for frame in rig.wire] == ["Authorize"]
+        asked = backend.call("ClearCache", {})
+        await asyncio.sleep(0.1)
+        assert rig.answers()[asked] == {"status": "Accepted"}
+        assert len(rig.calls()) == 1
+
+    scene(play, tmp_path, version="1.6")
+
+
+@pytest.mark.req("1.6 §3.6.1")
+def test_a_row_is_on_the_disk_with_its_words_before_it_is_said_and_is_repeated_with_them(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.plug()
+        rig.tap()
+        await asyncio.sleep(0)
+        rig.disk.stalled = True
+        await backend.quiet()
+        assert rig.calls("StartTransaction") == []
+        rig.feed(TokenSeen(ANN.__class__("0499")))  # whoever comes now need not wait for the disk
+        await asyncio.sleep(0)
+        assert backend.last[2] == "Authorize"
+        backend.answer({"idTagInfo": {"status": "Invalid"}})
+        rig.disk.go_on()
+        await asyncio.sleep(0.1)
+        first = backend.last
+        assert first[2] == "StartTransaction"
+        [row] = [row for row in rig.conversation.outbox.rows() if row.kind == "start"]
+        assert (row.payload, row.message_id) == (first[3], first[1])
+        backend.fail()
+        await asyncio.sleep(61)
+        starts = [frame for frame in rig.wire if frame[0] == 2 and frame[2] == "StartTransaction"]
+        assert starts == [first, first]
+
+    scene(play, tmp_path, version="1.6", transaction_retry_interval="60")
+
+
+@BOTH
+def test_while_the_disk_fails_the_queue_waits_and_the_rest_is_said(tmp_path: Path, version: str) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        start = "StartTransaction" if version == "1.6" else "TransactionEvent"
+        rig.broken = True
+        rig.plug()
+        rig.tap()
+        await backend.quiet()
+        assert rig.calls(start) == []
+        assert not rig.charger.state.storage
+        beats = len(rig.calls("Heartbeat"))
+        asked = backend.call("TriggerMessage", {"requestedMessage": "Heartbeat"})
+        await backend.quiet()
+        assert rig.answers()[asked] == {"status": "Accepted"}
+        assert len(rig.calls("Heartbeat")) == beats + 1
+        rig.broken = False
+        rig.disk.submit(Batch({"any": 1}))
+        await asyncio.sleep(2)
+        assert len(rig.calls(start)) == 1
+
+    scene(play, tmp_path, version=version)
+
+
+def test_a_promise_that_could_not_be_stored_is_refused_at_once(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.broken = True
+        asked = backend.call("ChangeAvailability", {"connectorId": 1, "type": "Inoperative"})
+        await asyncio.sleep(0.1)
+        assert rig.answers()[asked] == "InternalError"
+
+    scene(play, tmp_path, version="1.6")
+
+
+@pytest.mark.req("E04.FR.03", "E11.FR.07")
+def test_offline_is_sticky(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.plug()
+        await backend.quiet()
+        rig.tap()
+        await asyncio.sleep(0.1)
+        assert backend.last[2] == "TransactionEvent"
+        assert not backend.last[3].get("offline", False)
+        backend.down()
+        backend.up()
+        await asyncio.sleep(0.1)
+        started = rig.calls("TransactionEvent")
+        assert len(started) == 2 and started[1]["offline"] is True
+        assert started[1] | {"offline": False} == started[0] | {"offline": False}
+
+    scene(play, tmp_path, version="2.0.1")
+
+
+def test_a_link_that_is_lost_in_the_middle_costs_no_attempt_and_no_order(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.plug()
+        await backend.quiet()
+        rig.tap()
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            backend.down()
+            await asyncio.sleep(1)
+            backend.up()
+        rig.feed(Power(1, True))
+        rig.feed(Power(1, False))
+        rig.tap()
+        await backend.quiet(tx=5)
+        starts = rig.calls("StartTransaction")
+        assert len(starts) > 5 and all(start == starts[0] for start in starts)
+        assert rig.conversation.outbox.rows() == []
+
+    scene(play, tmp_path, version="1.6", transaction_attempts="2")
+
+
+def test_questions_are_answered_with_nothing_when_the_link_goes(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.feed(TokenSeen(ANN))
+        rig.feed(TokenSeen(ANN.__class__("0499")))
+        assert len(rig.charger.state.asks) == 2
+        backend.down()
+        assert rig.charger.state.asks == {}
+
+    scene(play, tmp_path, version="1.6")
+
+
+def test_a_status_that_does_not_last_is_not_told(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        await asyncio.sleep(6)
+        await backend.quiet()
+        told = len(rig.calls("StatusNotification"))
+        for _ in range(3):
+            rig.plug()
+            await asyncio.sleep(1)
+            rig.truth()
+            await asyncio.sleep(1)
+        await asyncio.sleep(10)
+        assert len(rig.calls("StatusNotification")) == told
+        rig.plug(plug=43)
+        await asyncio.sleep(6)
+        assert rig.calls("StatusNotification")[-1]["status"] == "Preparing"
+
+    scene(play, tmp_path, version="1.6", minimum_status_duration="5")
+
+
+@pytest.mark.req("B04.FR.01")
+@pytest.mark.parametrize(("away", "told"), [(20, 0), (200, 1)])
+def test_after_a_long_absence_every_status_is_told_anew(tmp_path: Path, away: int, told: int) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.wire.clear()
+        backend.down()
+        await asyncio.sleep(away)
+        backend.up()
+        await backend.quiet()
+        assert len(rig.calls("StatusNotification")) == told
+
+    scene(play, tmp_path, version="2.0.1", offline_threshold="60")
+
+
+def test_heartbeats_that_nobody_answers_do_not_pile_up(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = Backend(rig)
+        backend.up()
+        backend.boot(interval=1)
+        await asyncio.sleep(29)
+        for _ in range(3):
+            backend.answer({"currentTime": TIME})
+            await asyncio.sleep(0)
+        assert len(rig.calls("Heartbeat")) <= 3
+
+    scene(play, tmp_path, version="1.6")
+
+
+def test_too_many_questions_at_once(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.disk.stalled = True
+        asked = [
+            backend.call("ChangeAvailability", {"connectorId": 1, "type": "Inoperative" if n % 2 else "Operative"})
+            for n in range(1, 40)
+        ]
+        refused = [id_ for id_ in asked if rig.answers().get(id_) == "GenericError"]
+        assert len(refused) >= 20
+        rig.disk.go_on()
+        await asyncio.sleep(0.1)
+        assert set(asked) <= rig.answers().keys()
+
+    scene(play, tmp_path, version="1.6")
+
+
+def test_a_fault_of_ours_is_an_internal_error_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+
+        def burst(*args: Any) -> Any:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(rig.conversation.dialect, "handle", burst)
+        asked = backend.call("ClearCache", {})
+        assert rig.answers()[asked] == "InternalError"
+
+    scene(play, tmp_path, version="1.6")
+
+
+def test_an_answer_that_bursts_the_dialect_is_a_failed_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+
+        def burst(*args: Any) -> Any:
+            raise ZeroDivisionError
+
+        rig.feed(TokenSeen(ANN))
+        monkeypatch.setattr(rig.conversation.dialect, "answered", burst)
+        backend.answer({"idTagInfo": {"status": "Accepted"}})
+        assert rig.charger.state.asks == {}
+        rig.feed(TokenSeen(ANN))
+        assert len(rig.calls("Authorize")) == 2
+
+    scene(play, tmp_path, version="1.6")
+
+
+def test_a_row_without_words_becomes_a_dead_letter_and_does_not_stand_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+
+        def burst(*args: Any) -> Any:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(rig.conversation.dialect, "render", burst)
+        rig.plug()
+        rig.tap()
+        await backend.quiet()
+        await asyncio.sleep(30)
+        assert rig.conversation.outbox.rows() == []
+        assert len(rig.disk.dead()) == 1
+
+    scene(play, tmp_path, version="1.6", transaction_attempts="2", transaction_retry_interval="10")
+
+
+def test_said_all_ends_when_all_is_said(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.feed(AvailabilityAsked(rig.charger.next_ask(), Scope.STATION, 0, False, True))
+        said = asyncio.create_task(rig.conversation.said_all())
+        await asyncio.sleep(0.1)
+        assert not said.done()
+        await backend.quiet()
+        assert said.done()
+        assert rig.charger.state.boot.status is BootStatus.ACCEPTED
+
+    scene(play, tmp_path, version="1.6")
+
+
+def test_the_word_about_a_token_reaches_the_station(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.plug()
+        await backend.quiet()
+        rig.tap()
+        await asyncio.sleep(0.1)
+        backend.answer({"transactionId": 5, "idTagInfo": {"status": "Blocked"}})
+        assert rig.charger.state.cache[ANN.id.casefold()] == Verdict(Standing.BLOCKED)
+        assert rig.amps == 0
+
+    scene(play, tmp_path, version="1.6")

@@ -1,0 +1,154 @@
+"""Meters and readers that answer, fall silent, hang and come back; in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from chargerd.core.events import Event, Fault, Metered, TokenSeen
+from chargerd.core.token import Token
+from chargerd.daemon.devices import READER_RETRY, Devices, Reader
+from chargerd.lab.pace import VirtualLoop, run
+from hal.api import Card, DeviceError, MeterReading
+
+
+class OneMeter:
+    def __init__(self) -> None:
+        self.works, self.takes, self.energy, self.closed = True, 0.05, 1000.0, False
+
+    async def read(self) -> MeterReading:
+        await asyncio.sleep(self.takes)
+        if not self.works:
+            raise DeviceError("no answer")
+        return MeterReading(asyncio.get_running_loop().time(), self.energy)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class OneReader:
+    def __init__(self) -> None:
+        self.cards: asyncio.Queue[Card | DeviceError] = asyncio.Queue()
+        self.tries = 0
+
+    async def next(self) -> Card:
+        self.tries += 1
+        found = await self.cards.get()
+        if isinstance(found, DeviceError):
+            raise found
+        return found
+
+    async def close(self) -> None:
+        raise DeviceError("already gone")
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.meter, self.reader = OneMeter(), OneReader()
+        self.events: list[Event] = []
+        self.passed_on: list[tuple[int, float]] = []
+        self.devices = Devices(
+            {1: self.meter},
+            [Reader("door", self.reader, 1)],
+            self.events.append,
+            lambda rank, reading, age: self.passed_on.append((rank, age)),
+        )
+        self.devices.start()
+
+    def metered(self) -> list[Metered]:
+        return [event for event in self.events if isinstance(event, Metered)]
+
+    def faults(self) -> list[Fault]:
+        return [event for event in self.events if isinstance(event, Fault)]
+
+
+def in_virtual_time(job: Coroutine[Any, Any, None]) -> None:
+    run(VirtualLoop(1000.0), job)
+
+
+def test_every_reading_goes_to_the_guard_and_the_core_hears_what_is_new() -> None:
+    async def scene() -> None:
+        rig = Rig()
+        await asyncio.sleep(9.5)
+        assert len(rig.passed_on) >= 9
+        assert len(rig.metered()) == 1
+        rig.meter.energy += 1
+        await asyncio.sleep(1.1)
+        assert len(rig.metered()) == 2
+        await asyncio.sleep(10.5)  # the register stands still: still told now and then
+        assert len(rig.metered()) == 3
+        await rig.devices.stop()
+        assert rig.meter.closed
+
+    in_virtual_time(scene())
+
+
+def test_three_misses_are_a_fault_until_it_answers_again() -> None:
+    async def scene() -> None:
+        rig = Rig()
+        await asyncio.sleep(0.5)
+        rig.meter.works = False
+        await asyncio.sleep(2)
+        assert rig.faults() == []
+        await asyncio.sleep(5)
+        assert rig.faults() == [Fault(1, "PowerMeterFailure", True)]
+        assert rig.devices.errors == {"meter 1": "no answer"}
+        rig.meter.works = True
+        await asyncio.sleep(2)
+        assert rig.faults()[1:] == [Fault(1, "PowerMeterFailure", False)]
+        assert rig.devices.errors == {}
+        await rig.devices.stop()
+
+    in_virtual_time(scene())
+
+
+def test_what_is_asked_for_comes_within_two_seconds_even_from_a_meter_that_hangs() -> None:
+    async def scene() -> None:
+        rig = Rig()
+        await asyncio.sleep(0.5)
+        rig.events.clear()
+        rig.devices.ask(1)
+        await asyncio.sleep(0.1)
+        [fresh] = rig.metered()
+        assert fresh.asked and fresh.reading is not None and fresh.reading.at > 1000.5
+        rig.meter.takes = 1e6
+        await asyncio.sleep(2)
+        rig.events.clear()
+        rig.devices.ask(1)
+        await asyncio.sleep(1.99)
+        assert rig.metered() == [Metered(1, None, asked=True)]
+        await rig.devices.stop()
+
+    in_virtual_time(scene())
+
+
+def test_a_meter_that_hangs_for_ever_is_a_fault_too() -> None:
+    async def scene() -> None:
+        rig = Rig()
+        await asyncio.sleep(0.5)
+        rig.meter.takes = 1e6
+        await asyncio.sleep(60)
+        assert rig.faults() == [Fault(1, "PowerMeterFailure", True)]
+        rig.meter.takes = 0.05
+        await asyncio.sleep(20)
+        assert rig.faults()[1:] == [Fault(1, "PowerMeterFailure", False)]
+        await rig.devices.stop()
+
+    in_virtual_time(scene())
+
+
+def test_a_reader_that_fails_is_tried_again_after_a_while() -> None:
+    async def scene() -> None:
+        rig = Rig()
+        rig.reader.cards.put_nowait(DeviceError("unplugged"))
+        await asyncio.sleep(READER_RETRY - 0.1)
+        assert (rig.reader.tries, rig.devices.errors) == (1, {"door": "unplugged"})
+        rig.reader.cards.put_nowait(Card("04AA", "ISO15693"))
+        await asyncio.sleep(0.2)
+        assert rig.reader.tries == 3
+        assert rig.devices.errors == {}
+        assert [e for e in rig.events if isinstance(e, TokenSeen)] == [TokenSeen(Token("04AA", "ISO15693"), 1)]
+        await rig.devices.stop()
+
+    in_virtual_time(scene())
