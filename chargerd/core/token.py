@@ -8,7 +8,7 @@ from enum import StrEnum
 MAX_ID = 36  # IdTokenType.idToken of OCPP 2.0.1; 1.6 allows 20, which its dialect checks
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Token:
     """An idToken; `kind` is an idToken type of OCPP 2.x (1.6 knows no types). Compared without case."""
 
@@ -17,6 +17,9 @@ class Token:
 
     def same(self, other: Token | None) -> bool:
         return other is not None and self.id.casefold() == other.id.casefold()
+
+    def __repr__(self) -> str:
+        return f"Token({self.short!r}, {self.kind!r})"  # logs and notes never hold a whole number
 
     @property
     def short(self) -> str:

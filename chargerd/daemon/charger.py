@@ -208,7 +208,7 @@ class Charger:
         later: list[Command] = []
         for command in commands:
             match command:
-                case SetPermit() if (writes or self._uncommitted) and command.amps > self._granted(command):
+                case SetPermit() if command.amps > self._granted(command) and (writes or self._waits(command)):
                     self._give(replace(command, amps=self._granted(command)))
                     later.append(command)
                 case Answer() | Restart() | SendStatus() if writes:
@@ -216,6 +216,12 @@ class Charger:
                 case _:
                     self._act([command])
         return later
+
+    def _waits(self, command: SetPermit) -> bool:
+        """Is there anything before it that is not on the disk? While the disk fails: for this outlet."""
+        if self.state.storage:
+            return self._uncommitted > 0
+        return any(isinstance(held, SetPermit) and held.outlet == command.outlet for held in self._held)
 
     def _act(self, commands: Sequence[Command]) -> None:
         for command in commands:

@@ -25,6 +25,7 @@ from chargerd import __version__
 from chargerd.config_schema import NO_METER, Config
 from chargerd.core import durable
 from chargerd.core.events import Stop
+from chargerd.core.moment import Moment
 from chargerd.core.state import OutletSite, Site, Station, TxWindow
 from chargerd.core.status import Joint, joint
 from chargerd.daemon.charger import Charger
@@ -96,7 +97,7 @@ class Daemon:
         now = clock.now()
         loaded = store.load(now.mono, now.wall, now.trusted)
         clock.begin(loaded.boot, loaded.boots)
-        clock.on_known = lambda at: store.submit(Batch(anchor=at))
+        clock.on_known = self._time_known
         self._rebooted = loaded.state.get("boot_id") != boot_id
         self._boot_id = boot_id
         self.exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -177,6 +178,9 @@ class Daemon:
         if self.control is not None:
             await self.control.stop()
         await asyncio.sleep(0)
+
+    def _time_known(self, at: Moment) -> None:
+        self.store.submit(Batch(anchor=at))
 
     # ---- the backend
 

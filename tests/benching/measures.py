@@ -6,8 +6,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from chargerd.lab.csms import Boot
@@ -32,6 +32,52 @@ class Plan:
     window: float = 20.0
     windows: int = 3
     samples: int = 60
+
+
+Is = Callable[[Frame], bool]
+
+
+def _sent(action: str) -> Is:
+    return lambda frame: (frame.direction, frame.kind, frame.action) == (">", "call", action)
+
+
+def _answer(action: str) -> Is:
+    return lambda frame: (frame.direction, frame.kind, frame.action) == ("<", "result", action)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How a version says it; `question`: an action of the backend and what its desk asks for."""
+
+    occupied: Is
+    available: Is
+    remote: Is
+    started: Is
+    sample: Is
+    ended: Is
+    question: tuple[str, ...]
+
+
+WORDS = {
+    "1.6": Words(
+        occupied=said("StatusNotification", connectorId=1, status="Preparing"),
+        available=said("StatusNotification", connectorId=1, status="Available"),
+        remote=_sent("RemoteStartTransaction"),
+        started=said("StartTransaction"),
+        sample=said("MeterValues"),
+        ended=said("StopTransaction"),
+        question=("GetConfiguration",),
+    ),
+    "2.0.1": Words(
+        occupied=said("StatusNotification", evseId=1, connectorStatus="Occupied"),
+        available=said("StatusNotification", evseId=1, connectorStatus="Available"),
+        remote=_sent("RequestStartTransaction"),
+        started=said("TransactionEvent", eventType="Started"),
+        sample=said("TransactionEvent", triggerReason="MeterValuePeriodic"),
+        ended=said("TransactionEvent", eventType="Ended"),
+        question=("GetVariables", "OCPPCommCtrlr.HeartbeatInterval"),
+    ),
+}
 
 
 async def starts(rig: Rig, plan: Plan) -> list[Figure]:
@@ -72,75 +118,87 @@ def _weights(name: str, found: list[Memory], aim: float) -> list[Figure]:
 
 async def sessions(rig: Rig, plan: Plan) -> list[Figure]:
     """Plug, card or app, charge for a moment, drive off while it charges."""
-    old = rig.version == "1.6"
-    started = said("StartTransaction") if old else said("TransactionEvent", eventType="Started")
-    stopped = said("StopTransaction") if old else said("TransactionEvent", eventType="Ended")
-    remote = _sent("RemoteStartTransaction" if old else "RequestStartTransaction")
     chance = random.Random(1)
-    by: dict[bool, list[float]] = {True: [], False: []}
-    opened, gone, device, store = [], [], [], []
+    by_card, by_app = [], []
     async with rig.charging_station():
-        daemon = rig.daemon
-        assert daemon is not None
-        for turn in range(-1, 2 * plan.runs):  # the first one fills the cache, and is not counted
-            before = await written(rig, daemon)
-            card = turn % 2 == 0 or turn < 0
-            await _plugged(rig)
-            await asyncio.sleep(chance.uniform(0, CYCLES))
-            start, asked = rig.wire.next(started), rig.wire.next(remote)
-            if card:
-                began = time.monotonic()
-                await rig.sim("tap", uid=CARD)
-            else:
-                await rig.csms.desk(STATION).remote_start(CARD, 1)
-                began = await asked
-            start_ms = (await within(start, "the start of the transaction") - began) * MILLI
-            await rig.until("contactor", True)
-            await asyncio.sleep(1.0 + chance.uniform(0, CYCLES))
-            stop, free = rig.wire.next(stopped), rig.wire.next(_available(old))
-            began = time.monotonic()
-            await rig.sim("unplug", outlet=1)
-            stop_ms = (await within(stop, "the end of the transaction") - began) * MILLI
-            await within(free, "Available")
-            await asyncio.sleep(0.3)
-            if turn >= 0:
-                by[card].append(start_ms)
-                gone.append(stop_ms)
-                opened.append((await rig.sim("audit"))["outlets"][0]["longest_unasked"] * MILLI)
-                after = await written(rig, daemon)
-                device.append((after.device - before.device) / KILO)
-                store.append((after.store - before.store) / KILO)
-            await rig.sim("reset")
-        last = memory_of(daemon)
+        await _session(rig, chance, card=True)  # fills the cache, and is not counted
+        for _ in range(plan.runs):
+            by_card.append(await _session(rig, chance, card=True))
+            by_app.append(await _session(rig, chance, card=False))
+        assert rig.daemon is not None
+        last = memory_of(rig.daemon)
+    if len(rig.csms.stations[STATION].calls("Authorize")) > 1:
+        raise Trouble("the backend was asked about a card that is in the cache")
+    both = [*by_card, *by_app]
+    contactor = "in the world's time; 15 ms of it are the contactor's own"
+    starts_card, starts_app = (tuple(one.start for one in some) for some in (by_card, by_app))
     return [
-        Figure("cached card → start of transaction on the wire", "ms", tuple(by[True]), peers=PEERS["card"]),
-        Figure("remote start → start of transaction on the wire", "ms", tuple(by[False]), peers=PEERS["remote"]),
+        Figure("cached card → start of transaction on the wire", "ms", starts_card, peers=PEERS["card"]),
+        Figure("remote start → start of transaction on the wire", "ms", starts_app, peers=PEERS["remote"]),
+        Figure("pilot leaves C → contactor open", "ms", tuple(one.opened for one in both), 100.0, contactor),
         Figure(
-            "pilot leaves C → contactor open",
-            "ms",
-            tuple(opened),
-            100.0,
-            "in the world's time; 15 ms of it are the contactor's own",
+            "vehicle gone → end of transaction on the wire", "ms", tuple(one.end for one in both), peers=PEERS["gone"]
         ),
-        Figure("vehicle gone → end of transaction on the wire", "ms", tuple(gone), peers=PEERS["gone"]),
-        Figure("short session: bytes to the disk (daemon)", "kB", tuple(device), 300.0, "write_bytes of /proc/PID/io"),
-        Figure("short session: bytes by the store's count", "kB", tuple(store), 300.0),
+        *_bytes("short session", [one.wrote for one in both], 300.0),
         Figure("daemon: resident memory after these sessions", "MiB", (last.resident,), 60.0),
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """Milliseconds, and what the daemon wrote."""
+
+    start: float
+    opened: float
+    end: float
+    wrote: Written
+
+
+async def _session(rig: Rig, chance: random.Random, *, card: bool) -> _Session:
+    words = WORDS[rig.version]
+    daemon = rig.daemon
+    assert daemon is not None
+    before = await written(rig, daemon)
+    await _plugged(rig)
+    await asyncio.sleep(0.3 + chance.uniform(0, CYCLES))
+    start, asked = rig.wire.next(words.started), rig.wire.next(words.remote)
+    began = time.monotonic()
+    if card:
+        await rig.sim("tap", uid=CARD)
+    else:
+        await rig.csms.desk(STATION).remote_start(CARD, 1)
+        began = await asked
+    started = (await within(start, "the start of the transaction") - began) * MILLI
+    await rig.until("contactor", True)
+    await asyncio.sleep(1.0 + chance.uniform(0, CYCLES))
+    ended = await _gone(rig)
+    opened = (await rig.sim("audit"))["outlets"][0]["longest_unasked"] * MILLI
+    after = await written(rig, daemon)
+    await rig.sim("reset")  # the audit keeps only the longest
+    return _Session(started, opened, ended, after.since(before))
+
+
 async def _plugged(rig: Rig) -> None:
-    waiting = rig.wire.next(_status("Preparing" if rig.version == "1.6" else "Occupied"))
+    seen = rig.wire.next(WORDS[rig.version].occupied)
     await rig.sim("plug", outlet=1)
-    await within(waiting, "the status of the plugged connector")
+    await within(seen, "the status of the plugged connector")
+
+
+async def _gone(rig: Rig) -> float:
+    """Drive off and leave nothing behind; milliseconds to the end of the transaction."""
+    words = WORDS[rig.version]
+    end, free = rig.wire.next(words.ended), rig.wire.next(words.available)
+    began = time.monotonic()
+    await rig.sim("unplug", outlet=1)
+    ended = await within(end, "the end of the transaction")
+    await within(free, "Available")
     await asyncio.sleep(0.3)
+    return (ended - began) * MILLI
 
 
 async def questions(rig: Rig, plan: Plan) -> list[Figure]:
     """The whole configuration in 1.6; one variable in 2.x, where the whole is a report."""
-    old = rig.version == "1.6"
-    action = "GetConfiguration" if old else "GetVariables"
-    names = () if old else ("OCPPCommCtrlr.HeartbeatInterval",)
+    action, *names = WORDS[rig.version].question
     took = []
     async with rig.charging_station():
         for _ in range(plan.runs * QUESTIONS):
@@ -151,7 +209,7 @@ async def questions(rig: Rig, plan: Plan) -> list[Figure]:
         told = [f.payload for f in rig.csms.stations[STATION].wire if _answer(action)(f)][-1]
     size = len(json.dumps(told, separators=(",", ":")))
     note = f"answer of {size} bytes; from the backend's hand to its log"
-    return [Figure(f"{action} round trip", "ms", tuple(took), note=note, peers=PEERS["config"])]
+    return [Figure(f"{action} round trip", "ms", tuple(took), note=note, peers=PEERS["config"] if not names else ())]
 
 
 async def idle(rig: Rig, plan: Plan) -> list[Figure]:
@@ -172,25 +230,16 @@ async def idle(rig: Rig, plan: Plan) -> list[Figure]:
         guard_bytes = device_bytes(guard) - guards
     rig.csms.boot = Boot()
     note = f"{seconds:.0f} s times {HOUR / seconds:.0f}, with a heartbeat every {HEARTBEAT} s"
-    hourly = HOUR / seconds / KILO
     return [
         Figure("guard: idle CPU, of a core", "%", tuple(cpu["guard"]), note="50 cycles a second"),
         Figure("daemon: idle CPU, of a core", "%", tuple(cpu["daemon"]), 1.0, peers=PEERS["cpu"]),
-        Figure("idle hour: bytes to the disk (daemon)", "kB", ((after.device - before.device) * hourly,), 100.0, note),
-        Figure("idle hour: bytes by the store's count", "kB", ((after.store - before.store) * hourly,), 100.0, note),
-        Figure("idle hour: bytes to the disk (guard)", "kB", (guard_bytes * hourly,), note=note),
+        *_bytes("idle hour", [after.since(before)], 100.0, note, HOUR / seconds),
+        Figure("idle hour: bytes to the disk (guard)", "kB", (guard_bytes * HOUR / seconds / KILO,)),
     ]
 
 
 async def long_session(rig: Rig, plan: Plan) -> list[Figure]:
     """A session with as many samples as an hour has by default, taken every second."""
-    old = rig.version == "1.6"
-    sample = (
-        said("MeterValues")
-        if old
-        else said("TransactionEvent", eventType="Updated", triggerReason="MeterValuePeriodic")
-    )
-    stopped = said("StopTransaction") if old else said("TransactionEvent", eventType="Ended")
     async with rig.charging_station(interval=1):
         daemon = rig.daemon
         assert daemon is not None
@@ -199,17 +248,18 @@ async def long_session(rig: Rig, plan: Plan) -> list[Figure]:
         await rig.sim("tap", uid=CARD)
         await rig.until("contactor", True)
         for _ in range(plan.samples):
-            await within(rig.wire.next(sample), "a meter value")
-        stop, free = rig.wire.next(stopped), rig.wire.next(_available(old))
-        await rig.sim("unplug", outlet=1)
-        await within(stop, "the end of the transaction")
-        await within(free, "Available")
-        await asyncio.sleep(0.3)
+            await within(rig.wire.next(WORDS[rig.version].sample), "a meter value")
+        await _gone(rig)
         after = await written(rig, daemon)
     note = f"{plan.samples} samples, one a second: what {plan.samples} minutes hold at one a minute"
+    return _bytes("session", [after.since(before)], 300.0, note)
+
+
+def _bytes(name: str, found: Sequence[Written], aim: float, note: str = "", scale: float = 1.0) -> list[Figure]:
+    device, store = (tuple(each * scale / KILO for each in some) for some in zip(*map(astuple, found), strict=True))
     return [
-        Figure("session: bytes to the disk (daemon)", "kB", ((after.device - before.device) / KILO,), 300.0, note),
-        Figure("session: bytes by the store's count", "kB", ((after.store - before.store) / KILO,), 300.0, note),
+        Figure(f"{name}: bytes to the disk (daemon)", "kB", device, aim, note or "write_bytes of /proc/PID/io"),
+        Figure(f"{name}: bytes by the store's count", "kB", store, aim),
     ]
 
 
@@ -222,29 +272,6 @@ MEASURES: dict[str, Callable[[Rig, Plan], Awaitable[list[Figure]]]] = {
 }
 BUSY = ("starts", "sessions", "config")
 """Those that hogs beside them can change."""
-
-
-# ---- frames
-
-
-def _sent(action: str) -> Callable[[Frame], bool]:
-    return lambda frame: (frame.direction, frame.kind, frame.action) == (">", "call", action)
-
-
-def _answer(action: str) -> Callable[[Frame], bool]:
-    return lambda frame: (frame.direction, frame.kind, frame.action) == ("<", "result", action)
-
-
-def _status(word: str) -> Callable[[Frame], bool]:
-    in_16, in_2 = (
-        said("StatusNotification", connectorId=1, status=word),
-        said("StatusNotification", connectorStatus=word),
-    )
-    return lambda frame: in_16(frame) or in_2(frame)
-
-
-def _available(old: bool) -> Callable[[Frame], bool]:
-    return said("StatusNotification", connectorId=1, **{"status" if old else "connectorStatus": "Available"})
 
 
 # ---- what the system knows of a process
@@ -265,6 +292,9 @@ class Written:
 
     device: int
     store: int
+
+    def since(self, before: Written) -> Written:
+        return Written(self.device - before.device, self.store - before.store)
 
 
 def memory_of(process: Process) -> Memory:

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again = f"tests/crash --seed {given.seed} --ocpp {given.ocpp}"
     if given.cuts > 0:
         bad += _cuts(given.cuts, versions, given.seed, given.only, given.jobs, f"{again} --cuts {given.cuts}")
-    if given.kills > 0 and not (given.only and given.cuts):
+    if given.kills > 0 and (given.only is None or given.cuts <= 0):
         rounds = kills.plan(given.kills, versions, given.seed)
         chosen = [one for one in rounds if given.only in (None, one.number)]
         bad += asyncio.run(_kills(chosen, f"{again} --cuts 0 --kills {given.kills}"))

@@ -12,13 +12,13 @@ import contextlib
 import logging
 import random
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chargerd.daemon.run import Daemon
 from chargerd.lab.csms import Csms
 from chargerd.lab.pace import VirtualLoop, run
 from chargerd.lab.roaming import Token
@@ -62,7 +62,6 @@ class Outcome:
     where: tuple[tuple[str, str], ...]
     points: tuple[tuple[str, str], ...]
     complaints: tuple[str, ...]
-    took: float
 
 
 Mapper = Callable[[Callable[[Cut], Outcome], Iterable[Cut]], Iterable[Outcome]]
@@ -70,9 +69,8 @@ Mapper = Callable[[Callable[[Cut], Outcome], Iterable[Cut]], Iterable[Outcome]]
 
 def perform(cut: Cut) -> Outcome:
     """Tell the story, cut it, let it recover, judge it."""
-    began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="crash-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        return run(VirtualLoop(START), _Simulation(Path(folder), cut).play(began))
+        return run(VirtualLoop(START), _Simulation(Path(folder), cut).play())
 
 
 class _Simulation:
@@ -85,8 +83,10 @@ class _Simulation:
         self._random = random.Random(f"{cut.story}{cut.kind}{cut.points}")
         self._dead = False
         self._fell = asyncio.Event()
+        self._turn = asyncio.Lock()  # to stop, or to bury: not both at once
+        self._leaving: Daemon | None = None
 
-    async def play(self, began: float) -> Outcome:
+    async def play(self) -> Outcome:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
         csms = Csms(clock=lambda: EPOCH + loop.time())
@@ -112,9 +112,7 @@ class _Simulation:
         self._complaints += judge(evidence, STORIES[self._cut.story].cars, endings)
         if self._cut.points and not self._where:
             self._complaints.append(f"point {self._cut.points[0]} was never reached")
-        return Outcome(
-            self._cut, tuple(self._where), tuple(self._points), tuple(self._complaints), time.perf_counter() - began
-        )
+        return Outcome(self._cut, tuple(self._where), tuple(self._points), tuple(self._complaints))
 
     async def _tell(self) -> None:
         undertaker = asyncio.create_task(self._bury_and_raise())
@@ -123,21 +121,21 @@ class _Simulation:
                 await self._whole.start()
             await self._scene.until(self._scene.accepted, 60.0)
             await STORIES[self._cut.story].tell(self._scene)
-            await self._scene.at_rest()
+            while not await self._leave():
+                pass
         finally:
             undertaker.cancel()
+            self._whole.kill_guard()
+
+    async def _leave(self) -> bool:
+        """Come to rest and stop the daemon in order; False when that was cut."""
+        await self._scene.at_rest()
         self._scene.phase = "shutdown"
-        cuts = len(self._where)
-        with contextlib.suppress(CutHere):
-            await self._whole.stop()
-        while len(self._where) > cuts:  # cut while it was leaving: it starts once more
-            cuts = len(self._where)
-            await self._whole.power_cut()
-            self._dead = False
+        cuts, self._leaving = len(self._where), self._whole.daemon
+        async with self._turn:
             with contextlib.suppress(CutHere):
-                await self._whole.start()
-                await self._scene.at_rest()
-                await self._whole.stop()
+                await self._whole.stop_daemon()
+        return len(self._where) == cuts
 
     # ---- the cut
 
@@ -156,7 +154,7 @@ class _Simulation:
 
     def _silence(self) -> None:
         """At this very instant, as it must happen within a call of the daemon's own."""
-        daemon = self._whole.daemon
+        daemon = self._whole.daemon or self._leaving
         if daemon is not None:
             daemon.charger.die()
             daemon.guard.abandon()
@@ -170,16 +168,17 @@ class _Simulation:
         while True:
             await self._fell.wait()
             self._fell.clear()
-            if self._cut.kind == "power":
-                await self._whole.power_cut()
-            else:
-                await self._whole.kill_daemon()
-                await asyncio.sleep(self._random.choice((0.05, 0.5, 2.0)))
-            self._dead = False
-            with contextlib.suppress(CutHere):
-                if self._cut.kind != "daemon":
-                    self._whole.start_guard()
-                await self._whole.start_daemon()
+            async with self._turn:
+                if self._cut.kind == "power":
+                    await self._whole.power_cut()
+                else:
+                    await self._whole.kill_daemon()
+                    await asyncio.sleep(self._random.choice((0.05, 0.5, 2.0)))
+                self._dead = False
+                with contextlib.suppress(CutHere):
+                    if self._cut.kind != "daemon":
+                        self._whole.start_guard()
+                    await self._whole.start_daemon()
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Whatever ends in the loop's hands, but for our own cut, is a fault of the daemon's."""

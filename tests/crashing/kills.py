@@ -14,7 +14,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,7 +60,6 @@ class Outcome:
     round: Round
     where: tuple[tuple[str, str], ...]
     complaints: tuple[str, ...]
-    took: float
     kept: Path | None
 
 
@@ -84,7 +82,6 @@ def plan(kills: int, versions: Sequence[str], seed: int) -> list[Round]:
 
 async def perform(plan: Round) -> Outcome:
     """Tell the story, kill, judge."""
-    began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="crash-"))
     campaign = _Campaign(folder, plan)
     complaints: list[str] = []
@@ -99,7 +96,7 @@ async def perform(plan: Round) -> Outcome:
     if not complaints:
         shutil.rmtree(folder)
     kept = folder if complaints else None
-    return Outcome(plan, tuple(campaign.where), tuple(complaints), time.monotonic() - began, kept)
+    return Outcome(plan, tuple(campaign.where), tuple(complaints), kept)
 
 
 class _Campaign:

@@ -21,6 +21,7 @@ LOOK = 0.2  # s between two looks at the world
 PATIENCE = 12.0  # s a driver waits for power, the time of a restart included
 TRIES = 6
 REST = 60.0  # s until everything must be told
+SILENCE = 2.0  # s with nothing more to say
 SETTINGS = "[ocpp16]\nMeterValueSampleInterval = 2\nAllowOfflineTxForUnknownId = true\n"
 
 
@@ -75,17 +76,15 @@ class Scene:
             left = not any(one["plugged"] or one["cable_amps"] for one in outlets)
             return left and await self.accepted() and not any(one.open for one in self.csms.books.sessions)
 
-        self.phase = "rest"
-        if not await self.until(quiet, REST):
-            raise Broken(f"no rest within {REST:g} s: {(await self.sim('state'))['outlets']}")
-        wire = self.csms.stations[self.station].wire
-
         async def silent() -> bool:
             heard = len(wire)
-            await asyncio.sleep(2.0)
-            return heard == len(wire)
+            await asyncio.sleep(SILENCE)
+            return heard == len(wire) and await quiet()
 
-        await self.until(silent, REST)
+        self.phase = "rest"
+        wire = self.csms.stations[self.station].wire
+        if not await self.until(silent, REST):
+            raise Broken(f"no rest within {REST:g} s: {(await self.sim('state'))['outlets']}")
 
     # ---- what can be done
 

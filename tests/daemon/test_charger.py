@@ -34,7 +34,6 @@ from chargerd.core.events import (
 from chargerd.core.state import OutletSite, Site
 from chargerd.core.token import Token
 from chargerd.core.variables import Variables
-from chargerd.daemon import charger as charger_module
 from chargerd.daemon.charger import Charger
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.conversation import Conversation
@@ -356,7 +355,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, kind: type[Event]) -> None:
             raise Poison
         return step(state, event, *rest)
 
-    monkeypatch.setattr(charger_module.station, "step", bitten)
+    monkeypatch.setattr(station, "step", bitten)
 
 
 def test_an_event_that_cannot_be_digested_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
