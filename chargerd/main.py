@@ -10,9 +10,13 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chargerd import __version__
 from chargerd.errors import ConfigInvalid
+
+if TYPE_CHECKING:
+    from chargerd.config import Config
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -30,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         sub.add_argument("--config", type=Path, default=Path("/etc/chargerd/chargerd.toml"), metavar="FILE")
     config = commands.add_parser("config", help="check a configuration, or print the reference")
     what = config.add_mutually_exclusive_group(required=True)
-    what.add_argument("--check", type=Path, metavar="FILE", help="name every mistake in FILE; exit 78 if there is one")
+    what.add_argument("--check", type=Path, metavar="FILE", help="name the mistakes in FILE; exit 0 if there is none")
     what.add_argument("--reference", action="store_true", help="print every key with its meaning, ready to be pasted")
     args = parser.parse_args(argv)
     try:
@@ -51,10 +55,28 @@ def _config(check: Path | None) -> int:
 
     if check is None:
         sys.stdout.write(reference())
-    else:
-        load(check)
-        sys.stdout.write(f"{check}: good\n")
+        return 0
+    if misnamed := _misnamed(load(check)):
+        sys.stderr.write("\n".join(misnamed) + "\n")
+        return os.EX_UNAVAILABLE
+    sys.stdout.write(f"{check}: good\n")
     return 0
+
+
+def _misnamed(config: Config) -> list[str]:
+    """What `run` would refuse of meters and readers, without touching a line."""
+    import hal
+    from chargerd.config import NO_METER
+    from hal.api import DeviceError
+
+    meters = ((hal.open_meter, outlet.meter) for outlet in config.outlets if outlet.meter != NO_METER)
+    mistakes = []
+    for opener, moniker in (*meters, *((hal.open_reader, reader.device) for reader in config.readers)):
+        try:
+            opener(moniker)
+        except DeviceError as e:
+            mistakes.append(str(e))
+    return mistakes
 
 
 def _guard(path: Path) -> int:

@@ -6,7 +6,7 @@ last reading, which the shell keeps at most about a second old while power flows
 
 from __future__ import annotations
 
-from chargerd.core.draft import LOBBY, Draft
+from chargerd.core.draft import Draft
 from chargerd.core.records import Cause, Sampled
 from chargerd.core.transaction import update
 
@@ -20,28 +20,31 @@ def settle(draft: Draft) -> None:
 
 
 def _sample(draft: Draft, rank: int) -> None:
-    visit = draft.visit(rank)
-    tx = visit.tx if visit is not None else None
-    now = draft.now.mono
-    if tx is None or tx.stopping is not None or tx.next_sample is None or tx.next_sample > now:
-        return
+    """The schedule counts from the transaction's start: a restart finds it again, and nothing of it is written down."""
+    outlet = draft.outlet(rank)
+    tx = outlet.visit.tx if outlet.visit is not None else None
     interval = draft.state.variables.get_int("sample_interval")
-    if not interval:
-        draft.set_tx(rank, next_sample=None)
-        return
-    missed = int((now - tx.next_sample) // interval)
-    draft.set_tx(rank, next_sample=tx.next_sample + (missed + 1) * interval)
-    reading = draft.outlet(rank).live.reading
-    if reading is not None:
-        update(draft, rank, Cause.PERIODIC, reading=reading)
+    due, now = outlet.live.next_sample, draft.now.mono
+    if tx is None or not tx.told or tx.stopping is not None or tx.reading_by is not None or not interval:
+        if due is not None:
+            draft.set_live(rank, next_sample=None)
+    elif due is None:
+        draft.set_live(rank, next_sample=_following(tx.started.mono, now, interval))
+    elif due <= now:
+        draft.set_live(rank, next_sample=_following(due, now, interval))
+        if outlet.live.reading is not None:
+            update(draft, rank, Cause.PERIODIC, reading=outlet.live.reading)
+
+
+def _following(since: float, now: float, interval: int) -> float:
+    """The first moment after `now` that lies whole intervals after `since`."""
+    return since + ((now - since) // interval + 1) * interval
 
 
 def reschedule(draft: Draft) -> None:
-    """The sampling interval was changed: running transactions follow it from now on."""
-    interval = draft.state.variables.get_int("sample_interval")
-    for rank, visit in draft.visits():
-        if rank != LOBBY and visit.tx is not None and visit.tx.told:
-            draft.set_tx(rank, next_sample=draft.now.mono + interval if interval else None)
+    """An interval was changed: running transactions follow it from now on."""
+    for rank in draft.ranks():
+        draft.set_live(rank, next_sample=None)
     draft.set(aligned_at=None)
 
 

@@ -93,7 +93,6 @@ class Tx:
     begin: MeterReading | None = None
     token: Token | None = None  # as told
     state: ChargingState = ChargingState.IDLE  # as told
-    next_sample: float | None = None  # monotonic
     stopping: Stopping | None = None
 
 
@@ -126,6 +125,7 @@ class Live:
     offered: float = 0.0
     faults: frozenset[str] = frozenset()
     reading: MeterReading | None = None
+    next_sample: float | None = None  # monotonic; of the running transaction
     settling_until: float | None = None  # monotonic; power was just offered or went off: the last word stands
     permit: tuple[int, float, int, bool] | None = None  # plug, amps, phases, available: as last commanded
     lock: bool | None = None  # as last wished

@@ -295,11 +295,11 @@ def _deadlines(state: Station, now: Moment) -> Iterator[float]:
             continue
         if found.tx.reading_by is not None:
             yield found.tx.reading_by
-        if found.tx.next_sample is not None and state.site.backend:
-            yield found.tx.next_sample
 
 
 def _live_deadlines(live: Live) -> Iterator[float]:
+    if live.next_sample is not None:
+        yield live.next_sample
     if live.settling_until is not None:
         yield live.settling_until
     if live.refused_until is not None:

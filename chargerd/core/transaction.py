@@ -113,12 +113,7 @@ def first_register(draft: Draft, rank: int, reading: MeterReading | None) -> Non
     draft.set_tx(rank, reading_by=None, begin=reading)
     if visit.tx.told:  # started in the lobby: evse and begin values follow (E01.FR.16, E01.FR.17)
         powered = outlet.live.powered
-        interval = draft.state.variables.get_int("sample_interval")
-        draft.set_tx(
-            rank,
-            state=ChargingState.CHARGING if powered else ChargingState.CONNECTED,
-            next_sample=draft.now.mono + interval if interval else None,
-        )
+        draft.set_tx(rank, state=ChargingState.CHARGING if powered else ChargingState.CONNECTED)
         update(draft, rank, Cause.PLUGGED, reading=reading)
     else:
         _tell_started(draft, rank, reading)
@@ -128,17 +123,10 @@ def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None
     visit = draft.visit(rank)
     assert visit is not None and visit.tx is not None
     auth = visit.auth
-    interval = draft.state.variables.get_int("sample_interval")
     state = ChargingState.CONNECTED if visit.plug else ChargingState.IDLE
     if rank != LOBBY and draft.outlet(rank).live.powered:
         state = ChargingState.CHARGING
-    draft.set_tx(
-        rank,
-        told=True,
-        state=state,
-        token=auth.token if auth else None,
-        next_sample=draft.now.mono + interval if interval and rank != LOBBY else None,
-    )
+    draft.set_tx(rank, told=True, state=state, token=auth.token if auth else None)
     draft.tell(
         Transaction(
             at=visit.tx.started,

@@ -84,6 +84,7 @@ class Conversation:
         self._open = False
         self._accepted = False
         self._closed_at: float | None = None
+        self._answered = Changes()  # of periodic samples; not written yet
         self._quiet = asyncio.Event()  # set whenever something may have been said to the end
 
     async def said_all(self) -> None:
@@ -117,7 +118,9 @@ class Conversation:
             )
             for d in drafts
         ]
-        changes = self.outbox.add(rows, self._step) if rows else Changes()
+        changes = Changes()
+        if rows:
+            changes, self._answered = self._answered.then(self.outbox.add(rows, self._step)), Changes()
         self._forget_dead(changes)
         self._offer_statuses(state, statuses)
         return changes
@@ -171,7 +174,7 @@ class Conversation:
         contexts = self._rpc.lost()
         self._asks.clear()
         changes, forgotten = self.outbox.lost()
-        self._host.save(changes, None)
+        self._save(changes, None)
         self._host.feed(LinkDown())
         boot, self._boot = self._boot, None
         unsaid: list[Any] = [self._words.pop(item.number) for item in forgotten]
@@ -243,11 +246,13 @@ class Conversation:
             return
         if row.payload is None:
             stored = {key: value for key, value in out.payload.items() if key != "offline"}
-            _, changes = self.outbox.frozen(row, stored, row.message_id or self._rpc_id())
-            self.outbox.put_back()
-            self._host.save(changes, None)
-            return
-        payload = dict(row.payload)
+            row, changes = self.outbox.frozen(row, stored, row.message_id or self._rpc_id())
+            if not row.thin:
+                self.outbox.put_back()
+                self._save(changes, None)
+                return
+            # A periodic sample would be rendered from the same row again: the disk is spared one write for each.
+        payload = dict(row.payload or {})
         if "offline" in out.payload:
             payload["offline"] = out.payload["offline"]  # the only member that may still turn true
         self._call(Outgoing(out.action, payload), row, row.message_id)
@@ -317,6 +322,9 @@ class Conversation:
             changes = self.outbox.answered(item)
         if isinstance(item, Volatile):
             del self._words[item.number]
+        if isinstance(item, Row) and item.thin and learned.fold is None:
+            self._answered = self._answered.then(changes)  # goes with the next write: at worst it is told twice, alike
+            changes = Changes()
         self._learn(learned, changes)
 
     def _learn(self, learned: Learned, changes: Changes) -> None:
@@ -325,8 +333,8 @@ class Conversation:
             log.warning("backend: its time %.40r is no time", learned.clock)
         if learned.fold is not None:
             self.fold = learned.fold
-        if changes or learned.fold is not None:
-            self._host.save(changes, learned.fold)
+        if learned.fold is not None or changes:
+            self._save(changes, learned.fold)
         for event in learned.events:
             self._host.feed(event)
 
@@ -342,7 +350,7 @@ class Conversation:
                     variables.get_int("transaction_retry_interval"),
                 )
                 self._forget_dead(changes)
-                self._host.save(changes, self.fold)
+                self._save(changes, self.fold)
             case Latest() as item:
                 self.outbox.failed(item, 0.0, 0, 0.0)
             case Volatile() as item:
@@ -417,6 +425,10 @@ class Conversation:
             self._timer = None
         if times:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, min(times) - now), self.pump)
+
+    def _save(self, changes: Changes, fold: Fold | None) -> None:
+        changes, self._answered = self._answered.then(changes), Changes()
+        self._host.save(changes, fold)
 
     def stop(self) -> None:
         if self._timer is not None:

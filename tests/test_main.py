@@ -1,0 +1,46 @@
+"""`chargerd config`: what a person is told before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chargerd.config import reference
+from chargerd.main import main
+
+
+def check(tmp_path: Path, text: str) -> int:
+    file = tmp_path / "chargerd.toml"
+    file.write_text(text, encoding="utf-8")
+    return main(["config", "--check", str(file)])
+
+
+def test_the_reference_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--reference"]) == 0
+    assert capsys.readouterr().out == reference()
+    assert check(tmp_path, reference()) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/chargerd.toml: good\n"
+
+
+def test_a_mistake_is_told_with_line_and_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(tmp_path, reference().replace("\namps = 32", "\namsp = 32")) == 78
+    told = capsys.readouterr().err.splitlines()
+    assert any(line.endswith("outlet[1].amsp: unknown key; did you mean amps?") for line in told)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("modbus:rtu:/dev/ttyUSB0?model=nosuch", "use one of abb-b23"),
+        ("modbus:/dev/ttyUSB0?model=abb-b23", "write rtu:<device>"),
+        ("serial:/dev/ttyUSB0", "this build has no such backend"),
+    ],
+)
+def test_a_meter_that_run_would_refuse_is_not_good(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], written: str, told: str
+) -> None:
+    assert check(tmp_path, reference().replace("sim:/run/chargerd/world.sock?outlet=1", written)) == 69
+    shown = capsys.readouterr()
+    assert told in shown.err
+    assert shown.out == ""
