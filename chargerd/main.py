@@ -1,7 +1,8 @@
 """`chargerd`: the programs of the charger behind one command.
 
 Exit codes: 0 stopped, 64 soft reset and 65 hard reset (to be started again), 69 a device is missing, 70 too many
-events that could not be digested, 74 the store cannot be opened, 78 the configuration is wrong.
+events that could not be digested, 73 the control socket cannot be served, 74 the store cannot be opened, 78 the
+configuration is wrong.
 """
 
 from __future__ import annotations
@@ -136,6 +137,11 @@ def _run(path: Path) -> int:
     except StoreFailed as e:
         sys.stderr.write(f"{e}\n")
         return os.EX_IOERR
+    except OSError as e:
+        if e.filename != str(config.control_socket):
+            raise
+        sys.stderr.write(f"{e.filename}: {e.strerror}\n")
+        return os.EX_CANTCREAT
 
 
 if __name__ == "__main__":

@@ -38,8 +38,9 @@ need_packages() {
   local name missing=()
   for name in "$@"; do have_package "$name" || missing+=("$name"); done
   [ ${#missing[@]} = 0 ] && return 0
-  say "installing: ${missing[*]}"
-  if command -v apt-get >/dev/null && as_root apt-get update -qq >&2; then
+  if command -v apt-get >/dev/null && as_root true; then
+    say "installing through apt: ${missing[*]}"
+    quietly as_root apt-get update -qq
     # One by one when the set fails: a name that this release does not have must not keep out the others.
     apt_install "${missing[@]}" || for name in "${missing[@]}"; do apt_install "$name" || true; done
   fi
@@ -50,7 +51,16 @@ need_packages() {
   return 1
 }
 
-apt_install() { as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@" >&2; }
+apt_install() {
+  # The lock: a fresh machine is often busy with its own first upgrade.
+  quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends "$@"
+}
+
+# quietly COMMAND...: what it says is told only if it fails.
+quietly() {
+  local said
+  said=$("$@" 2>&1) || { say "$said"; return 1; }
+}
 
 # works_as PROGRAM MINOR MINOR: a CPython 3 between these minor versions that can make virtual environments
 works_as() {
@@ -68,7 +78,7 @@ find_python() {
 
 # make_venv DIRECTORY PYTHON: a virtual environment with a pip of its own; an unusable one (moved tree, other Python gone) is made anew.
 make_venv() {
-  [ -x "$1/bin/python" ] && "$1/bin/python" -m pip --version >/dev/null 2>&1 && return 0
+  case $("$1/bin/pip" --version 2>/dev/null) in *" from $PWD/$1/"*) return 0 ;; esac
   say "making $1 with $2"
   rm -rf "$1" && "$2" -m venv "$1"
 }

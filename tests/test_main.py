@@ -1,7 +1,8 @@
-"""`chargerd config`: what a person is told before anything is started."""
+"""`chargerd`: what a person is told before anything is started."""
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,16 @@ def test_a_meter_that_run_would_refuse_is_not_good(
     shown = capsys.readouterr()
     assert told in shown.err
     assert shown.out == ""
+
+
+def test_a_second_daemon_touches_nothing_of_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "chargerd.toml"
+    places = f'state_dir = "{tmp_path}"\nrun_dir = "{tmp_path}"\n[csms]'
+    file.write_text(reference().replace("[csms]", places), encoding="utf-8")
+    with socket.socket(socket.AF_UNIX) as first:
+        first.bind(str(tmp_path / "control.sock"))
+        first.listen()
+        assert main(["run", "--config", str(file)]) == 73
+    told = capsys.readouterr().err
+    assert told.endswith("control.sock: control socket: another chargerd serves it; stop it first\n")
+    assert not (tmp_path / "chargerd.db").exists()

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 refused, 2 wrongly typed, 3 chargerd does not answer.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from chargerd import __version__
 from chargerd.cli import show, sim
 from chargerd.cli.remedies import remedy
 from chargerd.cli.talk import Control, Failed, Unreachable, guard_truths
@@ -66,6 +68,9 @@ Command = Callable[[argparse.Namespace, Screen], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command line; the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where the locale lacks a sign
     args = parser().parse_args(argv)
     screen = Screen(args.json)
     command: Command = args.command
@@ -200,6 +205,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action="version", version=f"chargerctl {__version__}")
     top.set_defaults(json=False, socket=os.environ.get("CHARGERD_SOCKET", SOCKET))
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     for each in (top, common):

@@ -122,7 +122,8 @@ def _guard(guard: Json, now: str, ink: Ink) -> str:
 def _clock(clock: Json, ink: Ink) -> str:
     if not clock["trusted"]:
         return ink.bad("NOT TRUSTED") + ": stamps may be wrong until NTP or the backend tells the time"
-    return "trusted" if not clock["offset"] else f"trusted, by the backend: {clock['offset']:+.1f} s to the system's"
+    offset = round(clock["offset"], 1)
+    return f"trusted, by the backend: {offset:+.1f} s to the system's" if offset else "trusted"
 
 
 def _outlet(o: Json, now: str, ink: Ink) -> list[str]:

@@ -35,9 +35,6 @@ def connected(station: Station) -> bool:
 
 def token_seen(draft: Draft, event: TokenSeen) -> None:
     token, evse = event.token, event.evse
-    if draft.state.reset is not None:
-        refuse(draft, evse)
-        return
     mine = _visit_of(draft, token, evse)
     if mine is not None:
         _second_tap(draft, mine, token)
@@ -174,6 +171,8 @@ def grant(draft: Draft, asked: Asked, group: str | None, offline: bool = False) 
     connect_by = None if visit.plug or not timeout else draft.now.mono + timeout
     draft.put_visit(place, visit)
     draft.set_visit(place, auth=auth, connect_by=connect_by, held=None, barred_at=None)
+    if visit.tx is not None:
+        draft.set_tx(place, token=None)  # told anew, though it be the same token (E02.FR.01, F01.FR.19)
 
 
 def refuse(draft: Draft, evse: int | None) -> None:

@@ -78,12 +78,12 @@ def unlock(draft: Draft, event: UnlockAsked) -> None:
         draft.do(Answer(event.ask, Outcome.NOT_SUPPORTED))
     elif not live.known or live.unlock is not None:
         draft.do(Answer(event.ask, Outcome.UNLOCK_FAILED))
-    elif visit is not None and (visit.auth is not None or visit.tx is not None) and not event.stop:
-        draft.do(Answer(event.ask, Outcome.ONGOING_TRANSACTION))
+    elif visit is not None and visit.auth is not None and not event.stop:
+        draft.do(Answer(event.ask, Outcome.ONGOING_TRANSACTION))  # F05.FR.02
     else:
         draft.set_live(event.outlet, unlock=(event.ask, draft.now.mono + UNLOCK_WAIT), lock=None)
         if visit is not None:
-            if visit.tx is not None:
+            if visit.tx is not None and event.stop:
                 stop(draft, event.outlet, Reason.UNLOCK, Cause.UNLOCK)
             draft.set_visit(event.outlet, auth=None, connect_by=None, held=None)
 

@@ -85,9 +85,8 @@ def _lock(draft: Draft, rank: int) -> None:
     if outlet.site.tethered or not outlet.live.known:
         return
     visit, live = outlet.visit, outlet.live
-    wanted = live.powered or (
-        visit is not None and (visit.auth is not None or visit.tx is not None or visit.held is not None)
-    )
+    # A transaction that goes on without authorisation does not hold the cable (E07.FR.07, F04.FR.02).
+    wanted = live.powered or (visit is not None and (visit.auth is not None or visit.held is not None))
     if wanted and not live.cable:
         wanted = False
     if wanted != live.lock:

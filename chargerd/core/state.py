@@ -107,6 +107,7 @@ class Visit:
     points: frozenset[str] = frozenset()
     tx: Tx | None = None
     finished: bool = False  # a transaction of this visit has ended
+    parted: bool = False  # the vehicle left the transaction, which went on without it or ended for that
     held: Token | None = None  # the cable stays locked until this token comes back
     barred_at: float | None = None  # Wh; the authority said no, and the transaction goes on without energy from here
 

@@ -65,7 +65,9 @@ def joint(station: Station, rank: int) -> Joint:
         return Joint.FAULTED
     if visit is not None and visit.tx is not None:
         # Between the end of power and the last register nothing new is said.
-        return _JOINT[visit.tx.state if visit.tx.stopping else charging_state(outlet)]
+        said = _JOINT[visit.tx.state if visit.tx.stopping else charging_state(outlet)]
+        # A vehicle that comes back to its transaction prepares nothing: from SuspendedEV no way leads there (1.6 §4.9).
+        return Joint.SUSPENDED_EV if said is Joint.PREPARING and visit.parted else said
     if station.stopped or not (station.operative and outlet.operative):
         return Joint.UNAVAILABLE
     if visit is not None:

@@ -78,7 +78,7 @@ def _begin(draft: Draft, rank: int, visit: Visit, risen: frozenset[str]) -> None
         cause = Cause.PLUGGED
     else:
         cause = Cause.CHARGING_STATE
-    draft.set_visit(rank, tx=Tx(draft.mint(), draft.now, cause))
+    draft.set_visit(rank, tx=Tx(draft.mint(), draft.now, cause), parted=False)
     if rank == LOBBY:
         _tell_started(draft, rank, None)
     else:
@@ -297,5 +297,6 @@ def _end(draft: Draft, rank: int, reading: MeterReading | None) -> None:
             reason=stopping.reason,
         )
     )
-    draft.set_visit(rank, tx=None, auth=None, connect_by=None, barred_at=None, finished=True)
+    parted = stopping.cause is Cause.VEHICLE_OUT
+    draft.set_visit(rank, tx=None, auth=None, connect_by=None, barred_at=None, finished=True, parted=parted)
     draft.set_visit(rank, points=points(draft, rank))

@@ -12,7 +12,7 @@ from chargerd.core.records import Cause, ChargingState, Reason
 from chargerd.core.state import Authorisation, Visit
 from chargerd.core.status import ENDING_FAULTS, usable
 from chargerd.core.token import FREE
-from chargerd.core.transaction import ask_register, deauthorise, stop, update
+from chargerd.core.transaction import ask_register, deauthorise, points, stop, update
 
 
 def settle(draft: Draft, rank: int) -> None:
@@ -56,10 +56,14 @@ def close(draft: Draft, rank: int) -> None:
 
 
 def timeouts(draft: Draft, rank: int) -> None:
-    """The driver did not come with a vehicle in time (1.6 ConnectionTimeOut, E03.FR.05)."""
+    """The driver did not come with a vehicle in time: what began for them ends (1.6 ConnectionTimeOut, F02.FR.07)."""
     visit = draft.visit(rank)
-    if visit is not None and visit.connect_by is not None and draft.now.mono >= visit.connect_by:
-        deauthorise(draft, rank, Reason.TIMEOUT, Cause.CONNECT_TIMEOUT)
+    if visit is None or visit.connect_by is None or draft.now.mono < visit.connect_by:
+        return
+    if visit.tx is not None:
+        stop(draft, rank, Reason.TIMEOUT, Cause.CONNECT_TIMEOUT)
+    else:
+        draft.set_visit(rank, auth=None, connect_by=None)
 
 
 def _open(draft: Draft, rank: int) -> None:
@@ -94,8 +98,9 @@ def _vehicle_out(draft: Draft, rank: int, reason: Reason) -> None:
         if after is not None and after.tx is not None and after.tx.stopping is None and reason is Reason.REBOOT:
             stop(draft, rank, reason, Cause.VEHICLE_OUT)
         draft.set_visit(rank, held=held)
-    elif visit.tx.stopping is None and visit.tx.told:
+    elif visit.tx.stopping is None and visit.tx.told and not (visit.points - points(draft, rank)) & draft.window.stop:
         draft.set_tx(rank, state=ChargingState.IDLE)
+        draft.set_visit(rank, parted=True)
         update(draft, rank, Cause.VEHICLE_OUT)
 
 

@@ -412,9 +412,8 @@ def _error(failed: _Failed) -> Json:
 
 def _listen(path: Path) -> socket.socket:
     """A socket anybody may open: who may do what is decided by credentials, with a word about it."""
-    if path.exists():
-        _must_be_left_over(path)
-        path.unlink()
+    must_be_free(path)
+    path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind(str(path))
@@ -425,7 +424,10 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def _must_be_left_over(path: Path) -> None:
+def must_be_free(path: Path) -> None:
+    """Raises OSError when another process serves `path`, or something that is no socket is there."""
+    if not path.exists():
+        return
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         with contextlib.suppress(ConnectionRefusedError):

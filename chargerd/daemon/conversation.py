@@ -221,6 +221,8 @@ class Conversation:
             return
         item: Row | Latest | Volatile | None = None
         match self._host.state.boot.status:
+            case BootStatus.ACCEPTED if self._promising:
+                item = self.outbox.next_volatile()
             case BootStatus.ACCEPTED:
                 item = self.outbox.next(now, True, True, committing=self._host.uncommitted)
             case BootStatus.PENDING:  # only what they asked for (1.6 §4.2, B02.FR.02)
@@ -235,6 +237,11 @@ class Conversation:
                 self._call(out, item)
             case Volatile():
                 self._send_word(item)
+
+    @property
+    def _promising(self) -> bool:
+        """Does an answer wait for the disk? Then the status that it causes waits for the answer (1.6 §5.2, G03.FR.01)."""
+        return bool(self._asks) and self._host.state.storage and self._host.uncommitted
 
     def _send_row(self, row: Row) -> None:
         """The first time the payload is written down, and the row comes again when that is done."""
@@ -376,8 +383,11 @@ class Conversation:
 
     def _called(self, call: Call) -> None:
         ask = self._host.next_ask()
-        if self._host.state.boot.status is BootStatus.REJECTED:  # B03.FR.08; in 1.6 (§4.2) it is silence or this
-            self._rpc.refuse(call.id, "SecurityError", "the boot was rejected: nothing is done until it is accepted")
+        if self._host.state.boot.status is BootStatus.REJECTED:
+            if self.dialect.version == "1.6":
+                self._rpc.ignore(call.id)  # 1.6 §4.2
+            else:
+                self._rpc.refuse(call.id, "SecurityError", "the boot was rejected: nothing is done before")  # B03.FR.08
             return
         if len(self._asks) >= ASKS_MOST:
             self._rpc.refuse(call.id, "GenericError", "too many requests wait for their answer")

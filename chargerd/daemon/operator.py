@@ -191,8 +191,10 @@ class Operator:
         found = [wanted] if wanted in cards else []
         if not found and len(wanted) >= SHORTEST_END:
             found = [each for each in cards if each.endswith(wanted)]
-        if len(found) != 1:
-            raise Refused(f"{len(found) or 'no'} cards are or end in that number: give a whole one that is listed")
+        if not found:
+            raise Refused(f"no such card: give its number, or at least the last {SHORTEST_END} characters")
+        if len(found) > 1:
+            raise Refused(f"{len(found)} cards end in that: give the whole number")
         self._keep({each: group for each, group in cards.items() if each != found[0]})
 
     async def learn_card(self, learned: Tell) -> Json:

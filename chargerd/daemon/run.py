@@ -30,7 +30,7 @@ from chargerd.core.state import OutletSite, Site, Station, TxWindow
 from chargerd.core.status import Joint, joint
 from chargerd.daemon.charger import Charger
 from chargerd.daemon.clock import Clock, synchronised, text_of
-from chargerd.daemon.control import ControlServer
+from chargerd.daemon.control import ControlServer, must_be_free
 from chargerd.daemon.conversation import Conversation
 from chargerd.daemon.csms import BackOff, Endpoint, Link, LinkSettings, LinkState
 from chargerd.daemon.devices import Devices, Reader
@@ -297,8 +297,12 @@ class Daemon:
 
 
 async def serve(config: Config, boot_id: str, notify: Callable[[str], None], watchdog: float | None) -> int:
-    """Run as a service until told to leave; the exit code. Raises StoreFailed, DeviceError for what is misnamed."""
+    """Run as a service until told to leave; the exit code.
+
+    Raises StoreFailed, DeviceError for what is misnamed, OSError for the control socket.
+    """
     loop = asyncio.get_running_loop()
+    must_be_free(config.control_socket)  # before the store: its books are the other one's
     store = Store.open(Path(config.station.state_dir, "chargerd.db"))
     if store.set_aside is not None:
         log.error("the database was damaged and is set aside as %s", store.set_aside)

@@ -101,7 +101,7 @@ def proximity_changed(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
 def residual_current(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
     """The monitor has tripped, and not because of its own test."""
     testing = s.test in (Test.STARTED, Test.RUNNING) or (s.test is not Test.DUE and now - s.test_at < TEST_QUIET)
-    return x.tripped and not testing
+    return x.tripped and (s.coil or not testing)
 
 
 def self_test(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
@@ -126,11 +126,14 @@ def emergency_stop(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
 
 
 def over_current(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
-    """The meter shows 110 % + 0.5 A of the highest offer a vehicle may still go by (hardware facts §3.4)."""
+    """The meter shows 110 % + 0.5 A of the highest offer a vehicle may still go by (hardware facts §3.4).
+
+    Either way round: a current transformer mounted backwards does not hide the current.
+    """
     if not s.coil or s.measured is None or s.measured.amps is None or not metered(s, now):
         return False
     highest = max([s.offered, *(amps for ended, amps in s.offers if now - ended <= OFFER_MEMORY)])
-    return max(s.measured.amps) > 1.1 * highest + 0.5
+    return max(map(abs, s.measured.amps)) > 1.1 * highest + 0.5
 
 
 def metered(s: State, now: float) -> bool:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from math import isfinite
 
 from chargerd.guard import rules, wishes
 from chargerd.guard.checks import FAULTS
@@ -89,6 +91,12 @@ class Guard:
             self._number(rank, now, self._turn(bay, alive, now))
             bay.look(rank, now)
 
+    def lapse(self, now: float) -> None:
+        """Before a cycle that comes late: what was commanded before the pause is not carried out after it."""
+        for bay in self._outlets:
+            bay.state, outputs = rules.lapse(bay.state, now)
+            bay.make_safe(outputs)
+
     def connected(self, now: float) -> None:
         """A daemon has come; it must say hello."""
         self.disconnected(now)
@@ -142,6 +150,7 @@ class Guard:
     # ---- inside
 
     def _turn(self, bay: _Bay, alive: bool, now: float) -> list[Said]:
+        said: list[Said] = []
         try:
             if not alive:
                 raise DeviceError("no exchange")
@@ -153,7 +162,8 @@ class Guard:
             bay.sample = sample
             bay.command(outputs)
         except DeviceError:
-            bay.state, outputs, said = rules.blind(bay.state, now)
+            bay.state, outputs, failed = rules.blind(bay.state, now)
+            said += failed
             bay.sample = None
             bay.make_safe(outputs)
         return said
@@ -233,6 +243,7 @@ class _Bay:
     def command(self, outputs: Outputs) -> None:
         """Every cycle says the whole of it, so that a board that forgot learns it again. Raises DeviceError."""
         self._switch(outputs)
+        self._signal(outputs)
         if outputs.lock is not None and self.hardware.lock is not None:
             if outputs.lock:
                 self.hardware.lock.engage()
@@ -247,25 +258,28 @@ class _Bay:
     def make_safe(self, outputs: Outputs) -> None:
         """As far as the hardware still listens."""
         self._lamp = ""
-        try:
-            self._switch(outputs)
-        except DeviceError:
-            return
+        for output in (self._switch, self._signal):
+            with suppress(DeviceError):
+                output(outputs)
 
     def _switch(self, outputs: Outputs) -> None:
-        contactor, pilot = self.hardware.contactor, self.hardware.pilot
         if outputs.coil:
-            contactor.close()
+            self.hardware.contactor.close()
         else:
-            contactor.open()
+            self.hardware.contactor.open()
+
+    def _signal(self, outputs: Outputs) -> None:
         if outputs.drive in (X1, F):
-            pilot.steady(outputs.drive == X1)
+            self.hardware.pilot.steady(outputs.drive == X1)
         else:
-            pilot.pwm(outputs.drive)
+            self.hardware.pilot.pwm(outputs.drive)
 
 
 def _sample(o: Outlet) -> Sample:
-    reading = o.pilot.read()
+    """Every input; what is no number is no answer: comparisons with it would all come out harmless."""
+    reading, celsius = o.pilot.read(), o.inputs.temperature()
+    if not all(isfinite(number) for number in (reading.high, reading.low, reading.duty, celsius or 0.0)):
+        raise DeviceError(f"the board answers nonsense: {reading}, {celsius} degrees")
     return Sample(
         high=reading.high,
         low=reading.low,
@@ -276,7 +290,7 @@ def _sample(o: Outlet) -> Sample:
         tripped=o.residual.tripped() if o.residual is not None else False,
         test_passed=o.residual.test_passed() if o.residual is not None else None,
         emergency=o.inputs.emergency_stop(),
-        celsius=o.inputs.temperature(),
+        celsius=celsius,
     )
 
 

@@ -63,7 +63,8 @@ class Writer:
         os.set_blocking(pipe, False)
         if os.fork() == 0:
             try:
-                os.close(pipe)
+                os.closerange(3, source)  # neither socket nor board may be held open by a child that outlives us
+                os.closerange(source + 1, os.sysconf("SC_OPEN_MAX"))
                 _write_all(source, self._path)
             finally:
                 os._exit(0)

@@ -37,7 +37,9 @@ class Kind(StrEnum):
     VEHICLE_READY = "vehicle-ready"  # pilot C or D: it asks for power
     VEHICLE_NOT_READY = "vehicle-not-ready"  # back to B
     POWER_ON = "power-on"  # contactor proven closed
-    POWER_OFF = "power-off"  # [why] contactor proven open
+    POWER_OFF = (
+        "power-off"  # [why: fault name, unplugged, vehicle-not-ready, stopped, forced, guard-paused] proven open
+    )
     FAULT = "fault"  # [fault name]
     FAULT_CLEARED = "fault-cleared"  # [fault name]
     LOCKED = "locked"
@@ -57,7 +59,10 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """`amps` below 6 means: paused (X1). `plug` must be the vehicle that is there now. Absent permit = 0 A."""
+    """`amps` below 6 means: paused (X1). `plug` must be the vehicle that is there now. Absent permit = 0 A.
+
+    `phases` must be those that are wired: nothing here can switch one off.
+    """
 
     outlet: int
     plug: int

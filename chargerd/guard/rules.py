@@ -5,7 +5,8 @@ order of the events it says: power off before vehicle out, cable in before vehic
 
     power flows only while     vehicle known · asks (C; D where ventilated) · diode seen · self-test passed · no fault
                                · plug held · lease running and not below 6 A
-    the vehicle ends it        two samples that do not ask            -> open
+    the vehicle ends it        two samples that do not ask, or three  -> open
+                               of five when they come and go
     a fault ends it            one verdict                            -> open, X1
     the daemon ends it         permit 0, expiry, sibling in use       -> X1; open when S2 opens, or 6 s later under load
 
@@ -28,14 +29,16 @@ STABLE = 0.3  # C before the contactor closes, and before the vehicle counts as 
 SETTLED = 0.1  # plug contacts have stopped bouncing
 UNWATCHED = 5.0  # longer without sight of the vehicle, and it may be another one
 LEAVING_SAMPLES = 2
+ODD, LEFT = 2, 4  # a sample that does not ask weighs twice one that does
 DIODE_SAMPLES = 3
 STOP_PATIENCE = 6.0  # IEC 61851-1 A.6 #10.2
 PACE = 5.0  # between two duties, IEC 61851-1 A.6 #6
-RECLOSE = 5.0
+RECLOSE, REST = 5.0, 1.0  # after opening: for the same vehicle (anti-chatter), and for whoever comes next
 SWING = 0.2  # what a contactor may take to obey, and its mirror contact to show it
 WAKE_F, WAKE_X1 = 4.0, 0.75
 TEST_TIMEOUT, TEST_VALID = 5.0, 24 * 3600.0
 LOCK_TRY, LOCK_TRIES = 1.5, 3
+LOCK_PULSE = 0.6  # the motor may run this long: not to be turned round meanwhile
 LOST_SENSOR_AMPS = 16.0
 MAX_TOLD_FAULTS = 8
 
@@ -71,9 +74,7 @@ def step(
 
 def blind(state: State, now: float) -> tuple[State, Outputs, list[Said]]:
     """A cycle without a sample: everything safe, fault DeviceFailure."""
-    s = replace(state, raw=None, seen=None, steady=0, asking_since=inf, diode=0, wake_at=None, test=Test.DUE)
-    s.faults = dict(state.faults)
-    s.since = {name: since for name, since in state.since.items() if name != "DeviceFailure"}
+    s = replace(_forget(state), seen=None, wake_at=None, test=Test.DUE, faults=dict(state.faults))
     said: list[Said] = []
     _raise(s, "DeviceFailure", said)
     if s.coil:
@@ -83,9 +84,23 @@ def blind(state: State, now: float) -> tuple[State, Outputs, list[Said]]:
     return s, Outputs(lamp=FAULTS["DeviceFailure"].lamp), said
 
 
+def lapse(state: State, now: float) -> tuple[State, Outputs]:
+    """Before the first cycle after a pause: the hardware has let go, and nobody knows what happened meanwhile."""
+    s = _forget(state)
+    if s.coil:
+        _open(s, now, "guard-paused")
+    return s, Outputs(s.drive)
+
+
+def _forget(state: State) -> State:
+    """Without what only an unbroken row of samples can tell."""
+    return replace(state, raw=None, steady=0, asking_since=inf, diode=0, since={}, pardoned=())
+
+
 def holds(state: State) -> bool:
     """The outlet uses its EVSE: siblings must wait."""
-    return state.coil or state.power or pilot.is_pwm(state.drive) or state.wake_at is not None
+    live = state.coil or state.power or "ContactorWelded" in state.faults
+    return live or pilot.is_pwm(state.drive) or state.wake_at is not None
 
 
 # ---------------------------------------------------------------- the stages
@@ -103,10 +118,10 @@ def _look(setup: OutletSetup, s: State, x: Sample, now: float) -> None:
     if s.steady >= LEAVING_SAMPLES:
         s.seen = s.raw
     if level is Level.C or (level is Level.D and setup.ventilation):
-        s.odd = 0
+        s.odd = max(0, s.odd - 1)
         s.asking_since = min(s.asking_since, now)
     else:
-        s.odd += 1
+        s.odd = min(LEFT, s.odd + ODD)
         s.asking_since = inf
     if pilot.is_pwm(s.drive) and level in _VEHICLE:
         s.diode = s.diode + 1 if pilot.diode(x.low) else 0
@@ -178,8 +193,10 @@ def _presence(setup: OutletSetup, s: State, x: Sample, now: float, mint: int, sa
         if setup.tethered:
             said.append((Kind.CABLE_OUT, 0, ""))
         _new_vehicle(s, 0)
-    if s.steady > 0 and s.raw in _TELLING:
+    if s.steady > 0 and s.raw in _TELLING and not (s.plug and unwatched):
         s.known_at = now
+    if not s.plug and s.raw is Level.A and settled:
+        s.served = False
     if not setup.tethered and steady_cable and amps != s.cable and not s.coil and not (amps is None and s.plug):
         if s.cable is None and amps is not None:
             said.append((Kind.CABLE_IN, 0, f"{amps:g}"))
@@ -204,6 +221,8 @@ def _new_vehicle(s: State, plug: int) -> None:
     s.plug, s.permit, s.measured = plug, None, None
     s.ready, s.diode, s.woken, s.wake_at, s.test = False, 0, False, None, Test.DUE
     s.lock_failed = None
+    if not plug:
+        s.served = False
 
 
 def _expire(s: State, now: float, said: list[Said]) -> None:
@@ -278,7 +297,7 @@ def _contactor(setup: OutletSetup, s: State, x: Sample, now: float, amps: float)
         s.stop_at = None if amps else (now if s.stop_at is None else s.stop_at)
         if s.faults:
             _open(s, now, next(name for name in FAULTS if name in s.faults))
-        elif s.odd >= LEAVING_SAMPLES:
+        elif s.odd >= LEFT:
             vehicle = "stopped" if s.stop_at is not None else "vehicle-not-ready"
             _open(s, now, "unplugged" if s.raw is Level.A else vehicle)
         elif s.stop_at is not None and now - s.stop_at >= STOP_PATIENCE - 1e-6:
@@ -289,10 +308,11 @@ def _contactor(setup: OutletSetup, s: State, x: Sample, now: float, amps: float)
         and now - max(s.asking_since, s.pwm_since) >= STABLE
         and s.diode >= DIODE_SAMPLES
         and not x.closed
-        and now - s.coil_at >= RECLOSE
+        and not x.tripped
+        and now - s.coil_at >= (RECLOSE if s.served else REST)
     )
     if may:
-        s.coil, s.coil_at, s.stop_at = True, now, None
+        s.coil, s.coil_at, s.served, s.stop_at = True, now, True, None
 
 
 def _open(s: State, now: float, why: str) -> None:
@@ -361,6 +381,8 @@ def _lock(setup: OutletSetup, s: State, x: Sample, now: float, needed: bool, sai
     if goal is s.lock_failed:
         return None
     if goal is not s.lock_goal:
+        if now - s.lock_at < LOCK_PULSE:
+            return None
         s.lock_goal, s.lock_at, s.lock_tries = goal, now, 1
         return goal
     if now - s.lock_at < LOCK_TRY:

@@ -61,7 +61,7 @@ class State:
     steady: int = 0  # equal samples in a row
     seen: Level | None = None  # two in a row
     known_at: float = 0.0  # a level that tells of a vehicle was last seen
-    odd: int = 0  # samples in a row that do not ask for power
+    odd: int = 0  # grows with samples that do not ask for power, shrinks slower with those that do
     asking_since: float = inf
     # presence
     plug: int = 0
@@ -90,6 +90,7 @@ class State:
     # contactor
     coil: bool = False
     coil_at: float = 0.0
+    served: bool = True  # the contactor was closed for this vehicle, or may have been before the guard began
     power: bool = False  # told on and not yet off
     why: str = ""
     stop_at: float | None = None  # X1 commanded with the contactor closed
@@ -100,7 +101,7 @@ class State:
     sensed: bool = False  # a temperature sensor has answered
     locked: bool | None = None
     lock_goal: bool | None = None
-    lock_at: float = 0.0
+    lock_at: float = -inf
     lock_tries: int = 0
     lock_failed: bool | None = None  # the goal that was given up
     faults: dict[str, int] = field(default_factory=dict)  # name: plug at which it was raised

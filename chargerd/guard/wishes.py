@@ -20,12 +20,12 @@ def hear(
     """The state with the wish taken in, and "" or why it was refused (then nothing changed)."""
     match word:
         case Permit():
-            why = _refuse_permit(state, word)
+            why = _refuse_permit(setup, state, word)
             return (state, why) if why else (replace(state, permit=word, until=now + word.valid_for), "")
         case Lock() if setup.tethered:
             return state, "a tethered outlet has no lock"
         case Lock():
-            return replace(state, wish=word.locked, lock_failed=None, lock_goal=None), ""
+            return replace(state, wish=word.locked, lock_failed=None), ""
         case Measured():
             if not 0 <= word.age <= MAX_AGE:
                 return state, f"age: between 0 and {MAX_AGE:g} s"
@@ -41,15 +41,15 @@ def hear(
             return _service(setup, state, word)
 
 
-def _refuse_permit(s: State, word: Permit) -> str:
+def _refuse_permit(setup: OutletSetup, s: State, word: Permit) -> str:
     if word.plug != s.plug:
         return f"stale plug: {word.plug}, here is {s.plug}"
     if not VALID_MIN <= word.valid_for <= VALID_MAX:
         return f"valid_for: between {VALID_MIN:g} and {VALID_MAX:g} s"
     if not 0 <= word.amps <= MAX_AMPS:
         return f"amps: between 0 and {MAX_AMPS:g}"
-    if word.phases not in (1, 2, 3):
-        return "phases: 1, 2 or 3"
+    if word.phases != setup.phases:
+        return f"phases: {setup.phases} are wired here, and none can be switched off"
     if s.plug == 0 and word.mode is not Mode.UNAVAILABLE and word.amps >= MIN_AMPS:
         return "no vehicle"
     return ""
@@ -71,7 +71,7 @@ def _service(setup: OutletSetup, s: State, word: Service) -> tuple[State, str]:
         return s, "a vehicle is connected: a technician must confirm"
     match word.step:
         case "lock" | "unlock" if not setup.tethered:
-            return replace(s, wish=word.step == "lock", lock_failed=None, lock_goal=None), ""
+            return replace(s, wish=word.step == "lock", lock_failed=None), ""
         case "self-test" if setup.residual:
             if holds(s):
                 return s, "power is on or offered"

@@ -205,6 +205,10 @@ class Rpc:
         self._put([CALLERROR, theirs.wire_id, code, description[:MAX_TEXT], {}])
         return True
 
+    def ignore(self, id: str) -> None:
+        """Leave this CALL without any answer."""
+        self._theirs.pop(id, None)
+
     def send(self) -> list[str]:
         """The frames due on the wire, in order; each is given once."""
         frames = list(self._outgoing)

@@ -82,7 +82,7 @@ class Far:
                     await self.close()
         if "result" not in body:
             error = body.get("error")
-            raise DeviceError(str(error.get("message") if isinstance(error, dict) else error)[:200])
+            raise DeviceError(str(error.get("message") if isinstance(error, dict) else error)[:1000])
         return body["result"]
 
     async def close(self) -> None:

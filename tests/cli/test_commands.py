@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -252,3 +253,10 @@ def test_it_starts_light() -> None:
     script = f"import sys, chargerd.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_locale_that_lacks_a_sign_is_no_reason_to_fail() -> None:
+    code = "from chargerd.cli import main; main(['sim', '--help'])"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "pilot OUTLET A?F|none" in done.stdout

@@ -26,6 +26,15 @@ def vienna(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
+@pytest.mark.parametrize(
+    ("offset", "shown"),
+    [(0.0, "trusted"), (-0.04, "trusted"), (-2.5, "trusted, by the backend: -2.5 s to the system's")],
+)
+def test_the_clock_as_it_is_told(offset: float, shown: str) -> None:
+    told = show.status(api.status(clock={"trusted": True, "offset": offset}, outlets=[]), PLAIN)
+    assert f"Clock     {shown}\n" in told
+
+
 def test_status_when_all_is_well() -> None:
     picture = api.status(outlets=[api.charging(), api.outlet(2, evse=1, connector=2, locked=None)])
     assert show.status(picture, PLAIN) == (

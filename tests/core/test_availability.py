@@ -15,9 +15,10 @@ from chargerd.core.events import (
     UnlockAsked,
 )
 from chargerd.core.records import Reason
+from chargerd.core.state import TxWindow
 from chargerd.core.status import Joint
 from tests.core.desk import Desk
-from tests.core.test_flow import ANN, plug_in, tap, unplug
+from tests.core.test_flow import ANN, BOB, plug_in, tap, unplug
 
 
 @pytest.mark.req("1.6 §5.2", "G03.FR.05")
@@ -123,3 +124,27 @@ def test_the_cable_stays_locked_after_the_vehicle_left_until_its_card_returns() 
     assert desk.sent(WishLock)[-1] == WishLock(1, True)
     desk.feed(TokenSeen(ANN))
     assert desk.sent(WishLock)[-1] == WishLock(1, False)
+
+
+@pytest.mark.req("B12.FR.03")
+def test_while_a_reset_waits_for_idle_the_card_still_stops_and_nothing_new_starts() -> None:
+    desk = Desk(outlets=2)
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(ResetAsked(5, ResetKind.ON_IDLE))
+    tap(desk, BOB)
+    assert desk.state.lobby is None
+    tap(desk)
+    desk.feed(Power(1, False))
+    assert desk.transactions()[-1].reason is Reason.LOCAL
+    assert desk.sent(Restart) == [Restart(ResetKind.ON_IDLE)]
+
+
+@pytest.mark.req("F05.FR.02", "F05.FR.04")
+def test_a_transaction_nobody_is_authorised_for_does_not_keep_the_lock() -> None:
+    desk = Desk(window=TxWindow(frozenset({"EVConnected"}), frozenset({"EVConnected"})))
+    plug_in(desk)
+    desk.feed(UnlockAsked(5, 1))
+    assert desk.answers()[-1].outcome is Outcome.UNLOCKED
+    assert desk.told() == [("started", "plugged")]

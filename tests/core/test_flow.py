@@ -282,6 +282,77 @@ def test_a_transaction_may_start_with_the_cable() -> None:
     assert desk.told()[-1][0] == "ended"
 
 
+PLUGGED = TxWindow(frozenset({"EVConnected"}), frozenset({"EVConnected"}))
+
+
+@pytest.mark.req("E02.FR.01", "F01.FR.19")
+def test_a_token_that_comes_back_to_the_transaction_it_left_is_told_again() -> None:
+    desk = Desk(window=PLUGGED)
+    plug_in(desk)
+    tap(desk)
+    tap(desk)
+    desk.drain()
+    tap(desk)
+    assert [(r.cause, r.token) for r in desk.transactions()] == [(Cause.AUTHORIZED, ANN)]
+    tap(desk)
+    desk.drain()
+    desk.feed(RemoteStart(9, ANN, 1, remote_id=7))
+    assert [(r.cause, r.token, r.remote_id) for r in desk.transactions()] == [(Cause.REMOTE_START, ANN, 7)]
+
+
+@pytest.mark.req("E03.FR.05", "F02.FR.07")
+@pytest.mark.parametrize("outlets", [1, 2])
+def test_a_transaction_whose_vehicle_never_comes_ends_whatever_the_stop_points(outlets: int) -> None:
+    desk = Desk(outlets=outlets, window=TxWindow(frozenset({"Authorized"}), frozenset({"EVConnected"})))
+    tap(desk)
+    desk.after(61)
+    ended = desk.transactions()[-1]
+    assert (ended.edge.value, ended.cause, ended.reason) == ("ended", Cause.CONNECT_TIMEOUT, Reason.TIMEOUT)
+    tap(desk, BOB)
+    assert (desk.told()[-1], desk.transactions()[-1].token) == (("started", "authorized"), BOB)
+    assert desk.transactions()[-1].tx != ended.tx
+
+
+@pytest.mark.req("E07.FR.07", "F04.FR.02")
+def test_a_transaction_that_goes_on_without_authorisation_gives_the_cable_back() -> None:
+    desk = Desk(window=PLUGGED)
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    tap(desk)
+    assert desk.state.outlet(1).live.lock is True
+    desk.feed(Power(1, False))
+    assert desk.sent(WishLock)[-1] == WishLock(1, False)
+
+
+@pytest.mark.req("E06.FR.02")
+def test_a_vehicle_that_leaves_ends_the_transaction_with_one_record() -> None:
+    window = TxWindow(frozenset({"PowerPathClosed"}), frozenset({"EVConnected", "Authorized"}))
+    desk = Desk(window=window, stop_on_ev_disconnect="false")
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.drain()
+    desk.feed(VehicleOut(1, 41))
+    desk.feed(Power(1, False))
+    assert desk.told() == [("ended", "vehicle-out")]
+
+
+@pytest.mark.req("1.6 §4.9")
+def test_a_vehicle_that_comes_back_to_its_transaction_does_not_prepare() -> None:
+    desk = Desk(stop_on_ev_disconnect="false")
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(Power(1, False))
+    desk.feed(VehicleOut(1, 41))
+    assert desk.status() is Joint.SUSPENDED_EV
+    desk.feed(VehicleIn(1, 42))
+    assert desk.status() is Joint.SUSPENDED_EV
+    desk.charge()
+    assert desk.status() is Joint.CHARGING
+
+
 def test_free_charging_without_a_backend() -> None:
     desk = Desk(backend=False, free=True)
     plug_in(desk)

@@ -210,6 +210,42 @@ def test_while_the_disk_fails_the_queue_waits_and_the_rest_is_said(tmp_path: Pat
     scene(play, tmp_path, version=version)
 
 
+@BOTH
+@pytest.mark.req("1.6 §5.2", "G03.FR.01", "G03.FR.04")
+def test_an_answer_goes_before_the_status_that_it_causes(tmp_path: Path, version: str) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        said = len(rig.wire)
+        old = {"connectorId": 1, "type": "Inoperative"}
+        new = {"evse": {"id": 1}, "operationalStatus": "Inoperative"}
+        asked = backend.call("ChangeAvailability", old if version == "1.6" else new)
+        await backend.quiet()
+        assert [frame[1] if frame[0] == 3 else frame[2] for frame in rig.wire[said:]] == [asked, "StatusNotification"]
+
+    scene(play, tmp_path, version=version)
+
+
+@pytest.mark.req("1.6 §4.2", "B03.FR.08")
+@pytest.mark.parametrize(("version", "answer"), [("1.6", None), ("2.0.1", "SecurityError")])
+def test_while_the_boot_is_rejected_their_questions_find_nobody(
+    tmp_path: Path, version: str, answer: str | None
+) -> None:
+    async def play(rig: Rig) -> None:
+        backend = Backend(rig)
+        backend.up()
+        backend.boot("Rejected", 3600)
+        asked = [backend.call("ClearCache", {}) for _ in range(100)]
+        await asyncio.sleep(0.1)
+        assert [rig.answers().get(one) for one in asked] == [answer] * 100
+        await asyncio.sleep(3600)
+        backend.boot()
+        late = backend.call("ClearCache", {})
+        await asyncio.sleep(0.1)
+        assert rig.answers()[late] == {"status": "Accepted"}
+
+    scene(play, tmp_path, version=version)
+
+
 def test_a_promise_that_could_not_be_stored_is_refused_at_once(tmp_path: Path) -> None:
     async def play(rig: Rig) -> None:
         backend = await accepted(rig)

@@ -109,8 +109,13 @@ def test_cards_are_added_and_removed_by_their_end(tmp_path: Path) -> None:
         for card, group in (("04A1B2C3", None), ("05A1B2C3", "FLEET"), ("AA11", None)):
             await operator.add_card(card, group)
         assert [row["group"] for row in await operator.cards()] == [None, "FLEET", None]
-        for unclear in ("B2C3", "2C3", "A1", "ZZZZ"):
-            with pytest.raises(Refused, match="cards are or end"):
+        for unclear, why in (
+            ("B2C3", "2 cards end"),
+            ("2C3", "at least the last 4"),
+            ("A1", "no such"),
+            ("ZZZZ", "no such"),
+        ):
+            with pytest.raises(Refused, match=why):
                 await operator.remove_card(unclear)
         await operator.remove_card("5a1b2c3")
         await operator.remove_card("AA11")

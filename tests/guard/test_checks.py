@@ -329,13 +329,14 @@ def measured(bench: Bench, amps: float, age: float = 0.5) -> None:
     bench.hear(Measured(1, (amps, 0.0, 0.0), None, None, age))
 
 
-def test_over_current() -> None:
+@pytest.mark.parametrize("way", [1, -1])
+def test_over_current(way: int) -> None:
     bench = charging(amps=16.0)
     bench.run(10.0)
-    measured(bench, 18.0)
+    measured(bench, way * 18.0)
     bench.run(9.0)
     assert bench.faults() == set()
-    measured(bench, 18.2)
+    measured(bench, way * 18.2)
     assert 7.0 - 1e-6 <= until_fault(bench, "OverCurrent") <= 7.04
 
 
@@ -381,14 +382,49 @@ def test_device_failure() -> None:
     assert bench.out.coil
 
 
-def test_after_long_blindness_the_vehicle_is_a_new_one() -> None:
+@pytest.mark.parametrize("lingers", [0, 3])
+def test_after_long_blindness_the_vehicle_is_a_new_one(lingers: int) -> None:
     bench = charging()
     plug = bench.state.plug
     for _ in range(6 * 50):
         bench.fail()
+    bench.mirror = True  # the contactor was closed all the time and opens only now
+    bench.run(lingers * PERIOD)
+    bench.mirror = None
     bench.run(20.0)
     assert bench.state.plug not in (0, plug)
     assert not bench.out.coil
+
+
+def test_a_pause_opens_and_what_was_seen_before_does_not_count() -> None:
+    bench = charging()
+    bench.emergency = True
+    bench.run(1.0)
+    bench.emergency = False
+    bench.run(0.5)
+    bench.turns += 50
+    bench.state, bench.out = rules.lapse(bench.state, bench.now)
+    bench.run(0.9)
+    assert bench.faults() == {"EmergencyStop"}  # the second of its absence must have been watched
+    bench.run(10.0)
+    assert bench.out.coil
+    bench.turns += 10
+    bench.state, bench.out = rules.lapse(bench.state, bench.now)
+    assert not bench.out.coil
+    bench.run(0.1)
+    assert bench.details(Kind.POWER_OFF)[-1] == "guard-paused"
+    assert bench.faults() == set()
+    assert 4.8 <= bench.until("coil") <= 5.0
+
+
+def test_nothing_piles_up_while_the_board_is_silent() -> None:
+    bench = Bench(latched=frozenset({"ContactorWelded"}))
+    bench.run(0.1)
+    bench.hear(ClearFault(1, "ContactorWelded", "tech"))
+    bench.fail()
+    assert bench.hear(ClearFault(1, "ContactorWelded", "tech")) == "its cause is still there"
+    bench.run(0.1)
+    assert bench.faults() == {"ContactorWelded", "DeviceFailure"}
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.clears is Clears.ITSELF])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import count
+from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargerd.guard import lease
+from chargerd.guard import lease, rules
+from chargerd.guard.checks import FAULTS
 from chargerd.guard.desk import Guard
 from chargerd.guard.latch import Latched
 from chargerd.guard.lease import (
@@ -28,9 +31,9 @@ from chargerd.guard.lease import (
     decode,
     encode,
 )
-from chargerd.guard.pilot import X1
+from chargerd.guard.pilot import X1, Level
 from chargerd.guard.setup import GuardSetup, OutletSetup
-from hal.api import DeviceError
+from hal.api import DeviceError, PilotReading
 from tests.guard.fake import FakeBoard
 
 EPOCH = 77
@@ -236,6 +239,94 @@ def test_no_answer_from_one_device_is_that_outlets_trouble() -> None:
     table.board.lines[0].broken = True
     table.run(0.1)
     assert [line.coil for line in table.board.lines] == [False, True]
+
+
+def refuse(*_: object) -> None:
+    raise DeviceError("no")
+
+
+def test_an_output_that_fails_does_not_keep_the_other_from_being_made_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(1)
+    table.run(0.5)
+    table.sit_down()
+    table.charge(1)
+    table.run(1.0)
+    assert table.board.lines[0].now["coil"]
+    line = table.board.lines[0]
+    monkeypatch.setattr(line, "pwm", refuse)
+    table.run(0.04)
+    assert (line.coil, line.drive) == (False, X1)
+    monkeypatch.undo()
+    table.run(10.0)
+    assert line.coil
+    monkeypatch.setattr(line, "open", refuse)
+    table.tell(Permit(1, 501, 0.0))
+    line.level = "B"
+    line.drive = 0.266
+    table.run(0.06)
+    assert line.drive == X1
+
+
+def test_what_was_said_before_a_command_failed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(1)
+    table.run(1.0)
+    table.sit_down()
+    line = table.board.lines[0]
+    monkeypatch.setattr(line, "start_test", refuse)  # every vehicle's arrival starts one
+    line.level = "B"
+    assert kinds(table.run(0.2))[:3] == [Kind.CABLE_IN, Kind.VEHICLE_IN, Kind.FAULT]
+
+
+@pytest.mark.parametrize("name", ["read", "temperature"])
+@pytest.mark.parametrize("number", [nan, inf])
+def test_what_is_no_number_is_a_device_failure(name: str, number: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(1)
+    table.run(0.5)
+    table.sit_down()
+    table.charge(1)
+    table.run(1.0)
+    assert table.board.lines[0].now["coil"]
+    reading = PilotReading(6.0, -12.0, number) if name == "read" else number
+    monkeypatch.setattr(table.board.lines[0], name, lambda: reading)
+    table.run(0.02)
+    assert not table.board.lines[0].coil
+    assert table.truth(1).faults == ("DeviceFailure",)
+
+
+def test_an_outlet_whose_contactor_is_welded_holds_its_evse() -> None:
+    table = Table(1, 1, 2, latched=frozenset({(1, "ContactorWelded")}))
+    table.sit_down()
+    table.charge(2)
+    table.charge(3)
+    table.run(6.0)
+    assert [line.coil for line in table.board.lines] == [False, False, True]
+    assert table.truth(2).limit == "evse"
+
+
+def test_what_was_commanded_before_a_pause_is_not_carried_out_after_it() -> None:
+    table = Table(1)
+    table.run(0.5)
+    table.sit_down()
+    table.charge(1)
+    table.run(1.0)
+    assert table.board.lines[0].now["coil"]
+    line = table.board.lines[0]
+    line.level = "A"
+    table.now += 1.0
+    table.guard.lapse(table.now)
+    table.guard.cycle(table.now)
+    assert not line.now["coil"]
+    assert not line.coil
+
+
+def test_the_longest_truth_fits() -> None:
+    table = Table(1)
+    bay = table.guard._outlets[0]
+    bay.state = replace(
+        bay.state, faults=dict.fromkeys(FAULTS, 0), plug=2**48 - 1, seen=Level.A, offered=100 / 3, limit="unavailable"
+    )
+    truth = rules.truth(bay.setup, bay.state, None, 64, 12345678.123456789)
+    assert len(encode(replace(truth, lease=299.1234567890123, celsius=-12.34567890123456))) <= MAX_PACKET
 
 
 def weld(table: Table) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargerd.guard import pilot
+from chargerd.guard import pilot, rules
 from chargerd.guard.lease import ClearFault, Kind, Lock, Measured, Mode, Permit
 from chargerd.guard.pilot import X1
 from chargerd.guard.setup import OutletSetup
@@ -35,6 +35,7 @@ class Judge:
         self.lease_since_x1 = -inf
         self.coil_was = bench.out.coil
         self.opened_at = -inf
+        self.opened_for = 0
         self.drive_was, self.drive_at = bench.out.drive, -inf
         self.plugs: set[int] = set()
         if bench.out.coil:  # began while charging: what led here was seen by other tests
@@ -86,8 +87,21 @@ class Judge:
         """A cycle in which the hardware does not answer."""
         self.bench.fail()
         if self.coil_was:
-            self.coil_was, self.opened_at = False, self.bench.now
+            self.open()
         self.drive_was, self.drive_at = X1, self.bench.now
+
+    def lapse(self) -> None:
+        """The guard stood still for a second; before its next turn the contactor is open."""
+        bench = self.bench
+        bench.turns += 50
+        bench.state, bench.out = rules.lapse(bench.state, bench.now)
+        if self.coil_was:
+            assert not bench.out.coil
+            self.open()
+        self.asks, self.diodes = [False], 0
+
+    def open(self) -> None:
+        self.coil_was, self.opened_at, self.opened_for = False, self.bench.now, self.closed_for
 
     def contactor(self, coil: bool, mirror: bool, locked: bool | None) -> None:
         bench = self.bench
@@ -105,11 +119,12 @@ class Judge:
                 assert bench.setup.tethered or locked
                 assert not bench.blocked
                 assert pilot.offers(self.drive_was)
-                assert bench.now - self.opened_at >= 5.0 - 1e-6
+                assert not bench.tripped
+                assert bench.now - self.opened_at >= (5.0 if self.plug == self.opened_for else 1.0) - 1e-6
                 self.closed_for = self.plug
             assert self.plug == self.closed_for != 0
         elif self.coil_was:
-            self.opened_at = bench.now
+            self.open()
         self.coil_was = coil
 
     def pilot(self, drive: float) -> None:
@@ -173,6 +188,7 @@ def mishaps() -> st.SearchStrategy[Act]:
             *(word(ClearFault(1, name, "tech")) for name in ("ContactorWelded", "ResidualCurrent", "DiodeFault")),
             word(Measured(1, (40.0, 0.0, 0.0), None, None, 0.0)),
             lambda judge: judge.blind(),
+            lambda judge: judge.lapse(),
         ]
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -64,6 +65,20 @@ def test_a_dead_child_is_replaced(tmp_path: Path) -> None:
     writer.close()
     os.wait()
     assert read(str(path), 1) == WELD
+
+
+def test_a_new_child_holds_nothing_else_open(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    writer = Writer(str(tmp_path / "latch"))
+    os.kill(int(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1]), 9)
+    os.wait()
+    assert not writer.save(WELD)
+    theirs.close()
+    ours.settimeout(5)
+    assert ours.recv(1) == b""  # the end is seen, though the child was made while the other side was open
+    ours.close()
+    writer.close()
+    os.wait()
 
 
 def test_a_disk_that_refuses_is_tried_again(tmp_path: Path) -> None:

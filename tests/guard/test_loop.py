@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from chargerd.guard import loop
 from chargerd.guard.lease import Event, Hello, Kind, Permit, Refused, Replay, Truth, Welcome, Word, decode, encode
 
 GUARD = """
@@ -103,6 +105,88 @@ def hear_until(peer: socket.socket, kind: Kind) -> Event:
         if isinstance(word, Event) and word.kind is kind:
             return word
     raise AssertionError(f"no {kind}")
+
+
+class Clock:
+    """Time that passes only in sleep, and stands still for a second in one of them."""
+
+    def __init__(self, sleeps: int, pause_in: int, stopping: list[int]) -> None:
+        self.now, self.left, self.pause_in, self.stopping = 1000.0, sleeps, sleeps - pause_in, stopping
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.left -= 1
+        self.now += 1.0 if self.left == self.pause_in else seconds
+        if not self.left:
+            self.stopping.append(signal.SIGTERM)
+
+
+class Mute:
+    """No daemon and no visitor."""
+
+    def listen(self, guard: object, now: float) -> None: ...
+    def speak(self, guard: object, now: float) -> None: ...
+    def show(self, guard: object) -> None: ...
+
+
+class Turned:
+    """Notes its turns and the pauses before them."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, float]] = []
+
+    def cycle(self, now: float) -> None:
+        self.seen.append(("cycle", round(now, 3)))
+
+    def lapse(self, now: float) -> None:
+        self.seen.append(("lapse", round(now, 3)))
+
+
+def test_a_late_turn_begins_with_a_lapse(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping: list[int] = []
+    monkeypatch.setattr(loop, "time", Clock(5, 3, stopping))
+    turned, mute = Turned(), Mute()
+    try:
+        loop._keep_time(turned, mute, mute, lambda text: None, stopping)  # type: ignore[arg-type]
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    times = [1000.0, 1000.0, 1000.02, 1000.04, 1001.04, 1001.06]
+    assert turned.seen == [
+        *(("cycle", at) for at in times[:4]),
+        ("lapse", 1001.04),
+        *(("cycle", at) for at in times[4:]),
+    ]
+
+
+BUG = """
+from chargerd.guard import rules
+step = rules.step
+def wrong(setup, state, *rest):
+    if state.power:
+        raise ArithmeticError("a bug under load")
+    return step(setup, state, *rest)
+rules.step = wrong
+"""
+
+
+def test_a_bug_under_load_opens_and_ends_the_process_for_all_to_see(place: Place) -> None:
+    place.world()
+    guard = place.start("-c", BUG + GUARD, str(place.folder), str(os.getuid()))
+    wait_for(lambda: "READY=1" in place.notes())
+    with place.connect() as daemon:
+        daemon.send(encode(Hello(1, "d")))
+        daemon.send(encode(Replay(0, 0)))
+        place.sim("sim.plug", outlet=1)
+        arrived = hear_until(daemon, Kind.VEHICLE_IN)
+        daemon.send(encode(Permit(1, arrived.plug, 16.0)))
+        assert guard.wait(10) == 1
+    assert b"ArithmeticError: a bug under load" in guard.communicate()[1]
+    state = json.dumps(place.sim("sim.state"))
+    assert '"closed": true' not in state
+    assert '"closed": 1' in json.dumps(place.sim("sim.audit"))
 
 
 def test_a_session_through_the_world(place: Place) -> None:
@@ -210,6 +294,25 @@ def test_no_board_is_an_error_that_says_what_to_do(place: Place) -> None:
     guard = place.guard()
     assert guard.wait(5) == os.EX_UNAVAILABLE
     assert b"hal.sim.serve" in (guard.communicate()[1])
+
+
+def test_a_second_guard_leaves_the_first_one_its_board_and_socket(place: Place) -> None:
+    place.world()
+    first = place.guard()
+    second = place.guard()
+    assert second.wait(5) == os.EX_UNAVAILABLE
+    assert b"another guard serves it; stop it first" in second.communicate()[1]
+    assert first.poll() is None
+    with place.connect("truth.sock") as visitor:
+        assert hear(visitor)
+
+
+def test_a_socket_that_cannot_be_made_is_an_error_that_names_it(place: Place) -> None:
+    place.world()
+    (place.folder / "guard.sock").mkdir()
+    guard = place.guard()
+    assert guard.wait(5) == os.EX_UNAVAILABLE
+    assert b"guard.sock: Is a directory; its directory must be there and writable" in guard.communicate()[1]
 
 
 def test_a_weld_survives_the_guard(place: Place) -> None:

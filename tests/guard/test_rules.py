@@ -219,12 +219,46 @@ def test_a_permit_that_returns_in_time_keeps_the_contactor() -> None:
     assert bench.out.drive == 0.266
 
 
+def test_a_vehicle_that_comes_and_goes_with_every_other_sample_is_opened_within_100_ms() -> None:
+    bench = charging()
+    for turn in range(5):
+        bench.level = "C" if turn % 2 else "B"
+        bench.cycle()
+    assert not bench.out.coil
+
+
 def test_reclosing_waits_five_seconds() -> None:
     bench = charging()
     bench.level = "B"
     bench.until("!coil")
     bench.level = "C"
     assert 5.0 - 1e-6 <= bench.until("coil") <= 5.04
+
+
+@pytest.mark.parametrize(("residual", "waits"), [(True, 1.2), (False, 1.0)])
+def test_the_next_vehicle_does_not_wait_five_seconds(residual: bool, waits: float) -> None:
+    bench = charging(OutletSetup(evse=1, tethered=True, wake_up="off", residual=residual))
+    bench.level = "A"
+    bench.until("!coil")
+    opened = bench.now
+    bench.run(0.2)
+    bench.level = "C"
+    bench.run(0.2)
+    bench.permit()
+    bench.until("coil")
+    assert waits - 1e-6 <= bench.now - opened <= waits + 0.2
+
+
+@pytest.mark.parametrize(("before", "closes"), [("A", 1.3), ("C", 5.0)])
+def test_after_a_start_only_a_vehicle_that_was_there_waits(before: str, closes: float) -> None:
+    bench = Bench()
+    bench.level = before
+    bench.run(0.2)
+    bench.level = "C"
+    bench.run(0.2)
+    bench.permit()
+    bench.until("coil")
+    assert closes - 1e-6 <= bench.now <= closes + 0.1
 
 
 # ---------------------------------------------------------------- the pilot
@@ -459,6 +493,7 @@ def test_ready_and_not_ready() -> None:
         (Permit(1, 100, 16.0, valid_for=9.0), "valid_for"),
         (Permit(1, 100, 16.0, valid_for=301.0), "valid_for"),
         (Permit(1, 100, 16.0, phases=0), "phases"),
+        (Permit(1, 100, 16.0, phases=1), "phases: 3 are wired here"),
         (Lock(1, True), "tethered"),
         (Measured(1, None, None, None, -1.0), "age"),
         (Indicate(1, "x" * 33), "lamp"),
@@ -540,6 +575,7 @@ def test_a_mirror_that_shows_closed_holds_the_lock() -> None:
 def test_a_contactor_that_may_still_be_closing_holds_the_lock() -> None:
     bench = Bench(SOCKET)
     bench.ohms, bench.level = OHMS[32], "C"
+    bench.hear(Lock(1, True))
     bench.run(6.0)
     bench.permit()
     bench.hear(Lock(1, False))
@@ -551,6 +587,25 @@ def test_a_contactor_that_may_still_be_closing_holds_the_lock() -> None:
     assert bench.pin is True
     bench.run(0.1)
     assert bench.pin is False
+
+
+def test_a_flood_of_contrary_wishes_does_not_burn_the_motor() -> None:
+    bench = Bench(SOCKET)
+    bench.ohms = OHMS[32]
+    commands = 0
+    for turn in range(150):
+        bench.hear(Lock(1, turn % 2 == 0))
+        commands += bench.cycle().lock is not None
+    assert 1 <= commands <= 5
+
+
+def test_a_wish_that_is_repeated_does_not_start_the_tries_anew() -> None:
+    bench = Bench(SOCKET)
+    bench.ohms, bench.pin_stuck = OHMS[32], True
+    for _ in range(6):
+        bench.hear(Lock(1, True))
+        bench.run(0.9)
+    assert bench.faults() == {"ConnectorLockFailure"}
 
 
 def test_no_offer_without_the_lock() -> None:
@@ -572,6 +627,23 @@ def test_the_last_wish_holds_until_the_cable_is_out() -> None:
     bench.ohms = float("inf")
     bench.run(0.5)
     assert bench.pin is False
+
+
+@pytest.mark.req("IEC 62955")
+def test_a_monitor_that_has_not_released_after_its_test_keeps_the_contactor_open() -> None:
+    bench = ready_to_close()
+    assert bench.hear(Service(1, "self-test", confirmed=True)) == "power is on or offered"
+    bench.level = "A"
+    bench.run(0.2)
+    bench.level, bench.tripped = "C", True
+    bench.run(0.2)
+    bench.permit()
+    for _ in range(75):
+        assert not bench.cycle().coil
+    assert bench.state.diode >= 3
+    assert bench.faults() == set()
+    bench.tripped = False
+    assert bench.until("coil") <= PERIOD + 1e-6
 
 
 @pytest.mark.req("IEC 62955")

@@ -62,8 +62,8 @@ def _connector(station: Station, outlet: Outlet) -> Json:
     """A fault that does not stop the outlet is a warning: its code with another status than Faulted (§4.9)."""
     status = joint(station, outlet.site.rank)
     facts = _facts(status, outlet.live.faults)
-    stays = outlet.visit is not None and outlet.visit.tx is not None and outlet.visit.tx.stopping is None
-    if status is Joint.SUSPENDED_EV and stays and not outlet.live.plug:  # StopTransactionOnEVSideDisconnect is false
+    parted = outlet.visit is not None and outlet.visit.parted and not outlet.live.plug
+    if parted and status in (Joint.SUSPENDED_EV, Joint.FINISHING):  # as StopTransactionOnEVSideDisconnect says
         facts["info"] = "EV side disconnected"
     return facts
 

@@ -2,7 +2,8 @@
 
 The fold has one entry per transaction, from its start until the CSMS has answered its end:
 
-    {uid: {"id": transactionId of the CSMS or None, "kept": [values for StopTransaction.transactionData]}}
+    {uid: {"id": transactionId of the CSMS or None, "kept": [values for StopTransaction.transactionData],
+           "seen": how many came between begin and end, "every": the how manieth of them is kept by now}}
 
 The CSMS's number may be 0 and may come again with another transaction, so nothing is looked up by it but what a
 RemoteStopTransaction names. It is bound when a message is rendered: the station's order of messages (§3.6) makes sure
@@ -66,7 +67,7 @@ def project(fold: Fold, station: Station, records: Sequence[Record]) -> tuple[Fo
     for record in records:
         match record:
             case Transaction(edge=Edge.STARTED):
-                fold = {**fold, record.tx: {"id": None, "kept": _begin(station, record)}}
+                fold = {**fold, record.tx: {"id": None, "kept": _begin(station, record), "seen": 0, "every": 1}}
                 drafts.append(_start(record))
             case Transaction(edge=Edge.UPDATED, cause=cause) if cause in _CONTEXT:
                 fold = _keep(fold, station, record)
@@ -116,7 +117,10 @@ def _begin(station: Station, record: Transaction) -> list[Json]:
 
 
 def _keep(fold: Fold, station: Station, record: Transaction) -> Fold:
-    """Remember these values for StopTransaction.transactionData (§9.1.25, §9.1.27), every second one when full."""
+    """Remember these values for StopTransaction.transactionData (§9.1.25, §9.1.27).
+
+    When full every second one goes, and from then on they are kept half as often: no part of the time is thinned twice.
+    """
     entry = fold.get(record.tx)
     if entry is None or record.cause not in _KEPT:
         return fold
@@ -124,8 +128,12 @@ def _keep(fold: Fold, station: Station, record: Transaction) -> Fold:
     sampled = _values(station, record.outlet, record.reading, wanted, record.phases, _CONTEXT[record.cause])
     if not sampled:
         return fold
-    kept = [*entry["kept"], _set(record.at, sampled)]
-    return {**fold, record.tx: {**entry, "kept": kept[::2] if len(kept) > KEPT_MOST else kept}}
+    kept, seen, every = entry["kept"], entry["seen"] + 1, entry["every"]
+    if seen % every == 0:
+        kept = [*kept, _set(record.at, sampled)]
+    if len(kept) > KEPT_MOST:
+        kept, every = kept[::2], every * 2
+    return {**fold, record.tx: {**entry, "kept": kept, "seen": seen, "every": every}}
 
 
 def _values(

@@ -72,7 +72,8 @@ _REASON = {
     Reason.UNLOCK: "Other",
     Reason.OTHER: "Other",
 }
-# Causes that end the authorisation: a vehicle that leaves afterwards is not why the transaction ended (F04.FR.03, E07).
+# Causes that end the authorisation: a vehicle that leaves afterwards, or power that goes off for it, is not why the
+# transaction ended (F04.FR.03, E07.FR.05).
 _UNAUTHORISED = {
     Cause.STOP_AUTHORIZED: "Local",
     Cause.REMOTE_STOP: "Remote",
@@ -123,8 +124,8 @@ def _event(entry: Json, station: Station, record: Transaction, values: list[Json
     if record.remote_id is not None:
         info["remoteStartId"] = record.remote_id
     if record.reason is not None:
-        left = record.reason is Reason.VEHICLE_OUT
-        info["stoppedReason"] = (left and entry["reason"]) or _REASON[record.reason]
+        follows = record.reason is Reason.VEHICLE_OUT or record.cause is Cause.CHARGING_STATE
+        info["stoppedReason"] = (follows and entry["reason"]) or _REASON[record.reason]
     news = _news(entry, station, record)
     facts: Json = {
         "eventType": _TYPE[record.edge],

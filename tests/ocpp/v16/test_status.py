@@ -38,6 +38,12 @@ def live(here: Station, **changes: Any) -> Station:
     return replace(here, outlets=(outlet, *here.outlets[1:]))
 
 
+def parted(here: Station) -> Station:
+    assert here.outlets[0].visit is not None
+    outlet = replace(here.outlets[0], visit=replace(here.outlets[0].visit, parted=True))
+    return replace(here, outlets=(outlet, *here.outlets[1:]))
+
+
 @pytest.mark.req("1.6 §3.7", "1.6 §4.9")
 def test_the_station_is_connector_0_and_each_outlet_its_rank() -> None:
     here = station()
@@ -63,8 +69,12 @@ def test_connector_words(here: Station, facts: dict[str, str]) -> None:
 
 @pytest.mark.req("1.6 §4.9")
 def test_a_transaction_whose_vehicle_left_says_so() -> None:
-    here = charging(station(), 1, "tx-1", plug=0)
+    here = parted(charging(station(), 1, "tx-1", plug=0))
     assert slot(here, "1") == well("SuspendedEV", info="EV side disconnected")
+    back = parted(live(charging(station(), 1, "tx-1"), powered=False, settling_until=9e9))
+    assert slot(back, "1") == well("SuspendedEV")  # never from SuspendedEV to Preparing
+    assert slot(visited(station(), finished=True, parted=True), "1") == well("Finishing", info="EV side disconnected")
+    assert slot(visited(station(), finished=True), "1") == well("Finishing")
 
 
 @pytest.mark.req("1.6 §5.2")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -272,6 +273,8 @@ def test_what_the_stop_repeats_is_bounded_and_keeps_both_ends() -> None:
     contexts = [each["sampledValue"][0]["context"] for each in stop.facts["data"]]
     assert contexts[0] == "Transaction.Begin" and contexts[-1] == "Transaction.End"
     assert set(contexts[1:-1]) == {"Sample.Periodic"} and len(contexts) > KEPT_MOST / 2
+    times = [each["at"]["mono"] for each in stop.facts["data"]][:-1]
+    assert len({b - a for a, b in pairwise(times)}) == 1  # the whole time alike
 
 
 # ---------------------------------------------------------------- the number of the CSMS
@@ -326,7 +329,7 @@ def test_the_word_about_the_token_that_started(info: Json, verdict: Verdict) -> 
     fold, (start,) = project({}, station(), [started()])
     learned = answered(start, {"idTagInfo": info, "transactionId": 5}, fold, station())
     assert learned.events == (TransactionAnswered("tx-1", CARD, verdict),)
-    assert learned.fold == {"tx-1": {"id": 5, "kept": []}}
+    assert learned.fold == {"tx-1": {"id": 5, "kept": [], "seen": 0, "every": 1}}
 
 
 @pytest.mark.req("1.6 §4.10", "1.6 §6.50")
@@ -351,7 +354,7 @@ def test_the_kind_of_a_token_survives() -> None:
 def test_the_fold_forgets_a_transaction_with_its_last_answer(payload: Json | None) -> None:
     fold, drafts = project({}, station(), [started("a"), started("b"), updated(Cause.CLOCK, 5, "a"), ended(9, "a")])
     assert answered(drafts[2], payload, fold, station()).fold is None
-    assert answered(drafts[3], payload, fold, station()).fold == {"b": {"id": None, "kept": []}}
+    assert answered(drafts[3], payload, fold, station()).fold == {"b": {"id": None, "kept": [], "seen": 0, "every": 1}}
 
 
 def test_a_dead_start_is_forgotten_and_what_follows_is_still_written_down() -> None:

@@ -275,6 +275,14 @@ def test_a_vehicle_that_leaves_after_authorisation_ended_is_not_the_reason(cause
     assert (end["transactionInfo"]["stoppedReason"], end["triggerReason"]) == (word, "EVCommunicationLost")
 
 
+@pytest.mark.req("E07.FR.05")
+def test_power_that_goes_off_for_a_driver_who_stopped_is_not_the_reason() -> None:
+    off = ended(60, Cause.CHARGING_STATE, reason=Reason.OTHER)  # TxStopPoint EnergyTransfer
+    stopped = told(station(), started(), updated(Cause.STOP_AUTHORIZED, 30), off)[2]
+    by_itself = told(station(), started(), off)[1]
+    assert [end["transactionInfo"]["stoppedReason"] for end in (stopped, by_itself)] == ["Local", "Other"]
+
+
 @pytest.mark.req("F04.FR.03")
 def test_a_new_authorisation_or_another_reason_makes_the_old_one_void() -> None:
     left = ended(60, Cause.VEHICLE_OUT, reason=Reason.VEHICLE_OUT)
