@@ -190,7 +190,7 @@ def _sim(args: argparse.Namespace, screen: Screen) -> int:
     method, params = sim.parse(args.words)
     with Control(args.socket) as control:
         answer = control.call(method, **params)
-    screen.say(answer, lambda: show.plain(answer) if answer else "done")
+    screen.say(answer, lambda: show.moved(answer))
     return 0
 
 

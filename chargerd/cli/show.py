@@ -262,6 +262,13 @@ def variables(rows: list[Json]) -> str:
     return "\n".join(lines)
 
 
+def moved(answer: Json) -> str:
+    """What a `sim` call answered."""
+    if answer == {"cable": True}:
+        return "done; the cable is still in the socket"
+    return plain(answer) if answer and answer != {"cable": False} else "done"
+
+
 def plain(value: Any, indent: str = "") -> str:
     """Any JSON, a line each."""
     match value:

@@ -2,7 +2,7 @@
 
 A tap is decided here and nowhere else, in this order: it may stop what it (or its group) started; a local card is
 accepted; the cache may answer at once (LocalPreAuthorize); the backend is asked; without it the offline policy decides
-(1.6 §3.4, §3.5; C01, C10–C15). A refused tap leaves nothing but the lamp.
+(1.6 §3.4; C01, C10–C15). A refused tap leaves nothing but the lamp.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chargerd.core.records import Cause, Reason
 from chargerd.core.state import Asked, Authorisation, Station, Visit
 from chargerd.core.status import usable
 from chargerd.core.token import Standing, Token, Verdict
-from chargerd.core.transaction import deauthorise
+from chargerd.core.transaction import deauthorise, stop, update
 
 CACHE_SIZE = 1000
 ASKS_MOST = 16
@@ -105,10 +105,14 @@ def remote_stop(draft: Draft, event: RemoteStop) -> None:
         draft.do(Answer(event.ask, Outcome.REJECTED))
         return
     draft.do(Answer(event.ask, Outcome.ACCEPTED))
-    if event.local:
-        deauthorise(draft, found[0], Reason.LOCAL, Cause.STOP_AUTHORIZED)
+    rank, visit, _ = found
+    reason, cause = (Reason.LOCAL, Cause.STOP_AUTHORIZED) if event.local else (Reason.REMOTE, Cause.REMOTE_STOP)
+    if visit.auth is not None:
+        deauthorise(draft, rank, reason, cause)
+    elif draft.window.stop & {"Authorized", "PowerPathClosed"}:  # not authorised: nothing could fall
+        stop(draft, rank, reason, cause)
     else:
-        deauthorise(draft, found[0], Reason.REMOTE, Cause.REMOTE_STOP)
+        update(draft, rank, cause)
 
 
 # ---------------------------------------------------------------- deciding
@@ -137,7 +141,7 @@ def decide(draft: Draft, asked: Asked) -> None:
 
 
 def _offline(draft: Draft, token: Token) -> Verdict | None:
-    """The policy without a backend's word: cache if allowed, unknown tokens if allowed (1.6 §3.5, C15)."""
+    """The policy without a backend's word: cache if allowed, unknown tokens if allowed (1.6 §3.4.4, C15)."""
     variables = draft.state.variables
     cached = known(draft, token)
     if cached is not None:
@@ -251,7 +255,7 @@ def _place(draft: Draft, evse: int | None, outlet: int | None) -> int | None:
 
 
 def _free(draft: Draft, rank: int) -> bool:
-    """Could a new authorisation be served here? Before the backend's word to the boot only by policy (B02.FR.01)."""
+    """Could a new authorisation be served here? Before the backend's word to the boot only by policy (B02.FR.03)."""
     state = draft.state
     accepted = not state.site.backend or state.boot.status is BootStatus.ACCEPTED
     if not accepted and not state.variables.get_bool("tx_before_accepted"):

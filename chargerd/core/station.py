@@ -226,7 +226,8 @@ def _trigger(draft: Draft, event: TriggerAsked) -> None:
             if not told:
                 outcome = Outcome.REJECTED
         case Triggered.TRANSACTION:
-            told = [r for r, v in draft.visits() if v.tx is not None and v.tx.told and (r in ranks or r == LOBBY)]
+            ranks += [LOBBY] if event.outlet is None else []
+            told = [r for r, v in draft.visits() if v.tx is not None and v.tx.told and r in ranks]
             for rank in told:
                 reading = draft.outlet(rank).live.reading if rank != LOBBY else None
                 transaction.update(draft, rank, Cause.TRIGGER, reading=reading)

@@ -44,7 +44,9 @@ def settle(draft: Draft, rank: int) -> None:
     assert visit is not None
     held = points(draft, rank)
     risen, fallen = held - visit.points, visit.points - held
-    starts = visit.tx is None and bool(risen & draft.window.start)
+    # Whoever is authorised after a transaction has ended finds the cable's edge crossed already.
+    crossed = held if "Authorized" in risen else risen
+    starts = visit.tx is None and bool(crossed & draft.window.start)
     if starts and not _may_begin(draft, rank):
         return  # the edge stays to be crossed
     if held != visit.points:

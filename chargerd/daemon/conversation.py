@@ -102,6 +102,7 @@ class Conversation:
         self._step += 1
         fold, drafts = self.dialect.project(self.fold, state, records)
         statuses = self.dialect.statuses(state)  # all that may fail comes before anything is changed
+        asked = [self.dialect.render(d, fold, state, self._clock.stamp, False) for d in drafts if d.queue == "volatile"]
         self.fold = fold
         online = self._open
         rows = [
@@ -117,11 +118,14 @@ class Conversation:
                 thin=d.thin,
             )
             for d in drafts
+            if d.queue != "volatile"
         ]
         changes = Changes()
         if rows:
             changes, self._answered = self._answered.then(self.outbox.add(rows, self._step)), Changes()
         self._forget_dead(changes)
+        for out in asked:
+            self._volatile(out)
         self._offer_statuses(state, statuses)
         return changes
 
@@ -240,7 +244,7 @@ class Conversation:
 
     @property
     def _promising(self) -> bool:
-        """Does an answer wait for the disk? Then the status that it causes waits for the answer (1.6 §5.2, G03.FR.01)."""
+        """Does an answer wait for the disk? Then the status that it causes waits for it (1.6 §5.2, G03.FR.01)."""
         return bool(self._asks) and self._host.state.storage and self._host.uncommitted
 
     def _send_row(self, row: Row) -> None:

@@ -221,8 +221,6 @@ def _new_vehicle(s: State, plug: int) -> None:
     s.plug, s.permit, s.measured = plug, None, None
     s.ready, s.diode, s.woken, s.wake_at, s.test = False, 0, False, None, Test.DUE
     s.lock_failed = None
-    if not plug:
-        s.served = False
 
 
 def _expire(s: State, now: float, said: list[Said]) -> None:
@@ -309,6 +307,7 @@ def _contactor(setup: OutletSetup, s: State, x: Sample, now: float, amps: float)
         and s.diode >= DIODE_SAMPLES
         and not x.closed
         and not x.tripped
+        and (setup.tethered or now - s.cable_since >= STABLE)
         and now - s.coil_at >= (RECLOSE if s.served else REST)
     )
     if may:

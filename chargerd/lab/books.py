@@ -200,7 +200,7 @@ class Books:
         """Everything that is wrong, in words; [] is a clean record.
 
         Not `over`: sessions may still be open and numbers still missing. `thinned`: gaps are allowed, as periodic
-        samples may be dropped in a long offline time (E04.FR.07, E06.FR.13, E11.FR.05).
+        samples may be dropped in a long offline time (E11.FR.05).
         """
         found = list(self._complaints)
         for session in self.sessions:

@@ -1,7 +1,7 @@
 """`deploy/demo`: a day at a simulated charger, live on the screen, and a table of what was seen.
 
 World, guard and daemon run as processes of their own, or with --fast all in this one; the small CSMS runs here. The
-exit status is 0 only if everything that was asked for was seen and nothing complained, 130 after Ctrl-C.
+exit status is 0 only if everything that was asked for was seen and nothing complained, 130 when it was cut short.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -49,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Broken as e:
         sys.stdout.write(f"{e}\n")
         status = 1
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = INTERRUPTED
     if status in (0, INTERRUPTED):
         shutil.rmtree(directory)
     else:

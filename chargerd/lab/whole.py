@@ -153,7 +153,7 @@ class Whole:
         )
         self.config = parse(site + settings)
         self._setup = GuardSetup(
-            tuple(OutletSetup(evse=o.evse, amps=o.amps, tethered=tethered) for o in self.config.outlets)
+            tuple(OutletSetup(o.evse, o.amps, o.phases, tethered=tethered) for o in self.config.outlets)
         )
         self.world = World([SimOutlet(tethered=tethered)] * outlets, self.loop.time, watchdog=watchdog)
         self.latched: frozenset[tuple[int, str]] = frozenset()

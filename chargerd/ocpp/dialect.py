@@ -38,7 +38,7 @@ class Identity:
 class Draft:
     """A message to be: a fact for the queue. `thin`: a periodic sample, the only kind that may be thinned."""
 
-    queue: str  # "transactions" or "critical"
+    queue: str  # "transactions", "critical", or "volatile": asked for, said at once and not kept
     kind: str
     facts: Json
     at: Moment

@@ -259,3 +259,9 @@ def test_colour_is_for_a_screen_only() -> None:
 def test_every_fault_has_a_remedy() -> None:
     assert {*FAULTS, *OWN_FAULTS} <= set(remedies.REMEDIES)
     assert remedies.remedy("Novelty") == remedies.UNKNOWN
+
+
+def test_what_the_world_answers() -> None:
+    assert show.moved({}) == show.moved({"cable": False}) == "done"
+    assert show.moved({"cable": True}) == "done; the cable is still in the socket"
+    assert show.moved({"unsafe": 0}).rstrip() == "unsafe: 0"

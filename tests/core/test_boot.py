@@ -32,7 +32,7 @@ def test_a_lost_question_is_asked_again_with_the_next_link() -> None:
     assert [c.cause for c in desk.sent(SendBoot)] == [BootCause.POWER_UP]
 
 
-@pytest.mark.req("B02.FR.01", "B03.FR.06", "1.6 §4.2")
+@pytest.mark.req("B02.FR.08", "B03.FR.06", "1.6 §4.2")
 @pytest.mark.parametrize("status", [BootStatus.PENDING, BootStatus.REJECTED])
 def test_the_backend_names_the_pause(status: BootStatus) -> None:
     desk = fresh()

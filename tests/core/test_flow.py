@@ -15,6 +15,8 @@ from chargerd.core.events import (
     RemoteStop,
     TokenSeen,
     TransactionAnswered,
+    TriggerAsked,
+    Triggered,
     VehicleIn,
     VehicleOut,
 )
@@ -124,7 +126,7 @@ def test_a_group_member_stops_and_a_stranger_does_not() -> None:
     assert desk.transactions()[-1].token == BOB
 
 
-@pytest.mark.req("1.6 §4.8", "E05.FR.02")
+@pytest.mark.req("1.6 §4.8", "E05.FR.10")
 def test_a_refused_token_in_the_start_answer_ends_the_transaction() -> None:
     desk = Desk(local_pre_authorize="true")
     tap(desk)
@@ -136,6 +138,7 @@ def test_a_refused_token_in_the_start_answer_ends_the_transaction() -> None:
     assert desk.transactions()[-1].reason is Reason.DEAUTHORIZED
 
 
+@pytest.mark.req("E05.FR.02")
 def test_a_refused_token_may_keep_the_transaction_without_energy() -> None:
     desk = Desk(stop_on_invalid_id="false")
     plug_in(desk)
@@ -176,7 +179,7 @@ def test_the_cable_of_a_refused_token_waits_for_its_owner() -> None:
     assert desk.sent(WishLock)[-1] == WishLock(1, False)
 
 
-@pytest.mark.req("B02.FR.01", "B03.FR.01")
+@pytest.mark.req("B02.FR.03", "B03.FR.01")
 @pytest.mark.parametrize(("allowed", "charges"), [("true", True), ("false", False)])
 def test_before_the_boot_is_accepted_only_by_policy(allowed: str, charges: bool) -> None:
     desk = Desk(accepted=False, tx_before_accepted=allowed, offline_unknown_ids="true")
@@ -185,7 +188,7 @@ def test_before_the_boot_is_accepted_only_by_policy(allowed: str, charges: bool)
     assert (desk.permit() == 32) is charges
 
 
-@pytest.mark.req("1.6 §5.11", "1.6 §5.12", "F01.FR.01", "F03.FR.01")
+@pytest.mark.req("1.6 §5.11", "1.6 §5.12", "F01.FR.02", "F03.FR.07")
 def test_remote_start_and_stop() -> None:
     desk = Desk()
     desk.feed(RemoteStart(7, ANN, 1, remote_id=99))
@@ -215,7 +218,7 @@ def test_remote_start_asks_the_authority_when_told_to() -> None:
 @pytest.mark.parametrize(
     ("known", "unknown_allowed", "charges"), [(True, "false", True), (False, "false", False), (False, "true", True)]
 )
-@pytest.mark.req("1.6 §3.5", "C13.FR.01", "C15.FR.01")
+@pytest.mark.req("1.6 §3.4.4", "C15.FR.01")
 def test_offline_policy(known: bool, unknown_allowed: str, charges: bool) -> None:
     desk = Desk(offline_unknown_ids=unknown_allowed)
     if known:
@@ -264,7 +267,7 @@ def test_a_transaction_that_starts_in_the_lobby_gets_its_evse_with_the_cable() -
     assert desk.permit(2) == 32
 
 
-@pytest.mark.req("E01.FR.03")
+@pytest.mark.req("E01.FR.02")
 def test_a_transaction_may_start_with_the_cable() -> None:
     window = TxWindow(frozenset({"EVConnected"}), frozenset({"EVConnected"}))
     desk = Desk(window=window)
@@ -298,6 +301,44 @@ def test_a_token_that_comes_back_to_the_transaction_it_left_is_told_again() -> N
     desk.drain()
     desk.feed(RemoteStart(9, ANN, 1, remote_id=7))
     assert [(r.cause, r.token, r.remote_id) for r in desk.transactions()] == [(Cause.REMOTE_START, ANN, 7)]
+
+
+@pytest.mark.req("E01.FR.02", "F01.FR.03")
+@pytest.mark.parametrize("remote", [False, True])
+def test_after_a_transaction_has_ended_an_authorisation_starts_the_next_at_the_same_cable(remote: bool) -> None:
+    desk = Desk(window=TxWindow(frozenset({"EVConnected"}), frozenset({"EVConnected", "Authorized"})))
+    plug_in(desk)
+    tap(desk)
+    tap(desk)
+    assert desk.told()[-1] == ("ended", "stop-authorized")
+    if remote:
+        desk.feed(RemoteStart(9, BOB, 1, remote_id=7))
+    else:
+        tap(desk, BOB)
+    assert desk.told()[-1] == ("started", "remote-start" if remote else "authorized")
+    assert desk.transactions()[-1].token == BOB
+    assert desk.permit() == 32
+
+
+@pytest.mark.req("F06.FR.07")
+def test_a_trigger_for_one_outlet_is_not_about_a_transaction_without_one() -> None:
+    desk = Desk(outlets=2, window=TxWindow(frozenset({"Authorized"}), frozenset({"Authorized"})))
+    tap(desk)
+    desk.feed(TriggerAsked(5, Triggered.TRANSACTION, 2))
+    assert desk.answers()[-1].outcome is Outcome.REJECTED
+    desk.feed(TriggerAsked(6, Triggered.TRANSACTION))
+    assert (desk.answers()[-1].outcome, desk.told()[-1]) == (Outcome.ACCEPTED, ("updated", "trigger"))
+
+
+@pytest.mark.req("F03.FR.02", "F03.FR.03")
+@pytest.mark.parametrize(
+    ("stops", "told"), [("Authorized", ("ended", "remote-stop")), ("EVConnected", ("updated", "remote-stop"))]
+)
+def test_a_transaction_that_nobody_is_authorised_for_hears_a_remote_stop(stops: str, told: tuple[str, str]) -> None:
+    desk = Desk(window=TxWindow(frozenset({"EVConnected"}), frozenset({stops})))
+    plug_in(desk)
+    desk.feed(RemoteStop(9, desk.transactions()[0].tx))
+    assert (desk.answers()[-1].outcome, desk.told()[-1]) == (Outcome.ACCEPTED, told)
 
 
 @pytest.mark.req("E03.FR.05", "F02.FR.07")
@@ -401,7 +442,7 @@ def test_sampled_values_keep_an_absolute_schedule() -> None:
     assert [r.at.mono for r in desk.transactions()] == [1010.0, 1020.0, 1030.0]
 
 
-@pytest.mark.req("J01.FR.01")
+@pytest.mark.req("J01.FR.14")
 def test_clock_aligned_values_come_for_idle_outlets_too() -> None:
     desk = Desk(outlets=2, aligned_interval="900")
     for rank in (1, 2):

@@ -129,6 +129,27 @@ def test_while_the_boot_is_pending_their_questions_are_answered(tmp_path: Path, 
     scene(play, tmp_path, version=version)
 
 
+@BOTH
+@pytest.mark.req("1.6 §4.2", "B02.FR.02", "F06.FR.04", "F06.FR.06")
+def test_while_the_boot_is_pending_what_they_ask_for_is_said_at_once(tmp_path: Path, version: str) -> None:
+    async def play(rig: Rig) -> None:
+        backend = Backend(rig)
+        rig.truth()
+        backend.up()
+        backend.boot("Pending", 600)
+        rig.plug()
+        rig.tap()
+        await asyncio.sleep(3)
+        said = len(rig.wire)
+        asked = backend.call("TriggerMessage", {"requestedMessage": "MeterValues"})
+        await backend.quiet()
+        answer, call = rig.wire[said:]
+        assert (answer[1], call[2]) == (asked, "MeterValues")
+        assert "transactionId" not in call[3]  # nobody has given one
+
+    scene(play, tmp_path, version=version, offline_unknown_ids="true")
+
+
 def test_a_boot_without_an_answer_is_repeated_and_one_without_a_link_too(tmp_path: Path) -> None:
     async def play(rig: Rig) -> None:
         backend = Backend(rig)

@@ -130,6 +130,18 @@ def test_residual_current() -> None:
     assert bench.faults() == set()
 
 
+def test_residual_current_right_after_closing_which_is_right_after_a_self_test() -> None:
+    bench = Bench()
+    bench.run(2.0)
+    bench.level = "C"
+    bench.run(0.2)
+    bench.permit()
+    bench.until("coil")
+    assert bench.now - bench.state.test_at < 0.5
+    bench.tripped = True
+    assert until_fault(bench, "ResidualCurrent") <= 0.08
+
+
 def test_an_unplug_fault_may_be_cleared_by_a_technician() -> None:
     bench = charging()
     bench.tripped = True

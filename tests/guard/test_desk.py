@@ -260,9 +260,7 @@ def test_an_output_that_fails_does_not_keep_the_other_from_being_made_safe(monke
     table.run(10.0)
     assert line.coil
     monkeypatch.setattr(line, "open", refuse)
-    table.tell(Permit(1, 501, 0.0))
     line.level = "B"
-    line.drive = 0.266
     table.run(0.06)
     assert line.drive == X1
 

@@ -28,6 +28,7 @@ class Judge:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.asks: list[bool] = [False]
+        self.cables: list[float] = [pilot.cable(bench.ohms) or 0.0]
         self.diodes = 0
         self.tested = False
         self.plug = self.closed_for = bench.state.plug
@@ -62,6 +63,7 @@ class Judge:
         x = bench.last
         low, high = (1.25 if bench.setup.ventilation else 4.25), 7.75
         self.asks.append(low <= x.high <= high)
+        self.cables.append(bench.setup.amps if x.ohms is None else pilot.cable(x.ohms) or 0.0)
         for _, kind, plug, _ in bench.events[self.heard :]:
             if kind is Kind.VEHICLE_IN:
                 assert plug not in self.plugs
@@ -133,8 +135,7 @@ class Judge:
             if pilot.offers(drive) and pilot.offers(self.drive_was):
                 assert bench.now - self.drive_at >= 5.0 - 1e-6
             if pilot.offers(drive):
-                cable = bench.setup.amps if bench.setup.tethered else pilot.cable(bench.ohms) or 0.0
-                most = min(self.leased(), bench.setup.amps, cable)
+                most = min(self.leased(), bench.setup.amps, max(self.cables[-7:]))  # a coding stands for 0.1 s
                 assert drive <= (pilot.duty(most) or 0.0)
             self.drive_was, self.drive_at = drive, bench.now
         if not self.leased():

@@ -169,6 +169,13 @@ def wrong(setup, state, *rest):
         raise ArithmeticError("a bug under load")
     return step(setup, state, *rest)
 rules.step = wrong
+import sys
+from hal.sim.board import SimBoard
+leave = SimBoard.close
+def noted(board):
+    leave(board)
+    sys.stderr.write(f"left with {[line.command[:2] for line in board._lines]}\\n")
+SimBoard.close = noted
 """
 
 
@@ -183,7 +190,9 @@ def test_a_bug_under_load_opens_and_ends_the_process_for_all_to_see(place: Place
         arrived = hear_until(daemon, Kind.VEHICLE_IN)
         daemon.send(encode(Permit(1, arrived.plug, 16.0)))
         assert guard.wait(10) == 1
-    assert b"ArithmeticError: a bug under load" in guard.communicate()[1]
+    told = guard.communicate()[1]
+    assert b"ArithmeticError: a bug under load" in told
+    assert b"left with [(1.0, False), (1.0, False)]" in told
     state = json.dumps(place.sim("sim.state"))
     assert '"closed": true' not in state
     assert '"closed": 1' in json.dumps(place.sim("sim.audit"))
@@ -240,6 +249,28 @@ def test_a_daemon_that_dies_is_replaced_and_the_car_does_not_notice(place: Place
         truth = hear(daemon)
         assert isinstance(truth, Truth)
         assert truth.closed
+
+
+def test_a_guard_that_stood_still_does_not_close_on_an_empty_outlet(place: Place) -> None:
+    place.world()
+    guard = place.guard()
+    with place.connect() as daemon:
+        daemon.send(encode(Hello(1, "d")))
+        daemon.send(encode(Replay(0, 0)))
+        time.sleep(0.3)
+        place.sim("sim.plug", outlet=1)
+        arrived = hear_until(daemon, Kind.VEHICLE_IN)
+        daemon.send(encode(Permit(1, arrived.plug, 16.0)))
+        hear_until(daemon, Kind.POWER_ON)
+        guard.send_signal(signal.SIGSTOP)
+        time.sleep(0.4)  # the hardware lets go
+        place.sim("sim.unplug", outlet=1)
+        guard.send_signal(signal.SIGCONT)
+        assert hear_until(daemon, Kind.POWER_OFF).detail == "guard-paused"
+        hear_until(daemon, Kind.VEHICLE_OUT)
+    audit = json.dumps(place.sim("sim.audit"))
+    assert '"unsafe": 1' not in audit
+    assert '"closed": 1' in audit
 
 
 def test_only_the_daemons_user_is_heard(place: Place) -> None:

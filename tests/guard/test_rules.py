@@ -105,6 +105,21 @@ def test_a_diode_that_comes_and_goes_never_closes() -> None:
     assert bench.faults() == set()
 
 
+def test_a_coding_that_flickers_never_closes() -> None:
+    bench = Bench(SOCKET)
+    bench.ohms, bench.level = OHMS[32], "B"
+    bench.run(6.0)
+    bench.permit(32.0)
+    bench.run(1.0)
+    bench.level = "C"
+    for turn in range(200):
+        bench.ohms = OHMS[13] if turn % 4 == 0 else OHMS[32]
+        assert not bench.cycle().coil
+    assert bench.state.offered == 32.0
+    bench.ohms = OHMS[32]
+    assert bench.until("coil") <= 0.36
+
+
 def test_the_contactor_must_be_seen_open_first() -> None:
     bench = ready_to_close()
     bench.level = "C"

@@ -93,7 +93,8 @@ def _meter(station: Station, record: Transaction | Sampled, phases: int) -> list
     if not sampled:
         return []
     facts = {"connectorId": record.outlet, "sampledValue": sampled}
-    return [Draft("transactions", METER, facts, record.at, record.tx, thin=record.cause is Cause.PERIODIC)]
+    queue = "volatile" if record.cause is Cause.TRIGGER else "transactions"  # §4.2, §5.17
+    return [Draft(queue, METER, facts, record.at, record.tx, thin=record.cause is Cause.PERIODIC)]
 
 
 def _stop(fold: Fold, station: Station, record: Transaction) -> Draft:
@@ -192,7 +193,8 @@ def _render_meter(draft: Draft, fold: Fold, stamp: Stamp) -> Outgoing:
         "connectorId": draft.facts["connectorId"],
         "meterValue": [{"timestamp": stamp(draft.at), "sampledValue": draft.facts["sampledValue"]}],
     }
-    if draft.tx is not None:
+    asked = draft.queue == "volatile"  # goes before the StartTransaction that waits; then it has no number yet
+    if draft.tx is not None and not (asked and fold.get(draft.tx, {}).get("id") is None):
         payload["transactionId"] = _number(fold, draft.tx)
     return Outgoing("MeterValues", payload)
 

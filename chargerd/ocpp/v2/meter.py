@@ -62,7 +62,8 @@ def project(station: Station, record: Sampled) -> Draft | None:
     if not sampled:
         return None
     facts = {"evseId": outlet.site.evse, "meter": [sampled_set(record, sampled)]}
-    return Draft("transactions", METER, facts, record.at, thin=record.cause is Cause.CLOCK)
+    queue = "volatile" if record.cause is Cause.TRIGGER else "transactions"  # B02.FR.02, F06.FR.09
+    return Draft(queue, METER, facts, record.at, thin=record.cause is Cause.CLOCK)
 
 
 def render(draft: Draft, stamp: Stamp) -> Outgoing:

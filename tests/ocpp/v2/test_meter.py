@@ -14,7 +14,12 @@ from tests.ocpp.v16.build import moment
 def test_meter_values_of_an_evse(cause: Cause, context: str, thin: bool) -> None:
     here = station(aligned_measurands="Voltage", sampled_measurands="Frequency")
     _, (draft,) = project({}, here, [Sampled(moment(900), 3, cause, reading(900), "tx-1")])
-    assert (draft.queue, draft.tx, draft.seq, draft.thin) == ("transactions", None, None, thin)
+    assert (draft.queue, draft.tx, draft.seq, draft.thin) == (
+        "transactions" if cause is Cause.CLOCK else "volatile",
+        None,
+        None,
+        thin,
+    )
     said = render(draft, offline=True)
     assert said.action == "MeterValues"
     assert said.payload["evseId"] == 2
