@@ -83,7 +83,7 @@ def remote_start(draft: Draft, event: RemoteStart) -> None:
     """1.6 §5.11, F01/F02: accepted when there is an outlet that could serve it."""
     state = draft.state
     allowed = event.local or state.boot.status is BootStatus.ACCEPTED
-    place = _place(draft, None, event.outlet) if allowed and state.reset is None else None
+    place = _place(draft, None, event.outlet, None) if allowed and state.reset is None else None
     if place is None:
         draft.do(Answer(event.ask, Outcome.REJECTED))
         return
@@ -153,7 +153,7 @@ def _apply(draft: Draft, asked: Asked, verdict: Verdict | None, offline: bool = 
     if verdict is None:
         refuse(draft, asked.evse)
         return
-    place = _place(draft, asked.evse, asked.outlet)
+    place = _place(draft, asked.evse, asked.outlet, None if asked.remote else asked.token)
     waiting = place not in (None, LOBBY) and draft.outlet(place or 1).live.plug != 0
     if not waiting and not asked.remote and verdict.group is not None:
         for rank, visit in draft.visits():
@@ -165,7 +165,7 @@ def _apply(draft: Draft, asked: Asked, verdict: Verdict | None, offline: bool = 
 
 def grant(draft: Draft, asked: Asked, group: str | None, offline: bool = False) -> None:
     """Bind the authorisation to the outlet it is for, or to the lobby until a cable decides."""
-    place = _place(draft, asked.evse, asked.outlet)
+    place = _place(draft, asked.evse, asked.outlet, None if asked.remote else asked.token)
     if place is None:
         refuse(draft, asked.evse)
         return
@@ -235,13 +235,13 @@ def _second_tap(draft: Draft, rank: int, token: Token) -> None:
     draft.set_visit(rank, held=None)
 
 
-def _place(draft: Draft, evse: int | None, outlet: int | None) -> int | None:
+def _place(draft: Draft, evse: int | None, outlet: int | None, card: Token | None) -> int | None:
     """Which outlet a new authorisation is for: a waiting vehicle, the youngest first; a cable; the only free one.
 
-    Several are free: the lobby, until a cable decides. None is: None.
+    Several are free: the lobby, until a cable decides. None is: None. `card` None: the backend's own choice.
     """
     ranks = [outlet] if outlet is not None else list(draft.ranks(evse))
-    free = [rank for rank in ranks if _free(draft, rank)]
+    free = [rank for rank in ranks if _free(draft, rank, card)]
     plugged = [rank for rank in free if draft.outlet(rank).live.plug]
     if plugged:
         return max(plugged, key=lambda rank: _opened(draft, rank))
@@ -254,16 +254,23 @@ def _place(draft: Draft, evse: int | None, outlet: int | None) -> int | None:
     return LOBBY if free and lobby_free else None
 
 
-def _free(draft: Draft, rank: int) -> bool:
-    """Could a new authorisation be served here? Before the backend's word to the boot only by policy (B02.FR.03)."""
+def _free(draft: Draft, rank: int, card: Token | None) -> bool:
+    """Could a new authorisation be served here? Before the backend's word to the boot only by policy (B02.FR.03).
+
+    A transaction that goes on without its authorisation waits for its own card: no stranger's energy joins its books.
+    """
     state = draft.state
     accepted = not state.site.backend or state.boot.status is BootStatus.ACCEPTED
     if not accepted and not state.variables.get_bool("tx_before_accepted"):
         return False
     outlet = draft.outlet(rank)
     visit = outlet.visit
-    taken = visit is not None and (visit.auth is not None or (visit.tx is not None and visit.tx.stopping is not None))
-    return usable(draft.state, outlet) and not taken
+    if not usable(state, outlet) or (visit is not None and visit.auth is not None):
+        return False
+    if visit is None or visit.tx is None:
+        return True
+    tx = visit.tx
+    return tx.stopping is None and (card is None or tx.token is None or card.same(tx.token))
 
 
 def _opened(draft: Draft, rank: int) -> float:

@@ -394,6 +394,18 @@ def test_a_vehicle_that_comes_back_to_its_transaction_does_not_prepare() -> None
     assert desk.status() is Joint.CHARGING
 
 
+def test_a_stranger_does_not_join_a_transaction_that_goes_on_without_its_card() -> None:
+    window = TxWindow(frozenset({"EVConnected"}), frozenset({"EVConnected"}))
+    desk = Desk(window=window)
+    plug_in(desk)
+    tap(desk, ANN)
+    tap(desk, ANN)
+    tap(desk, BOB)
+    assert desk.permit() == 0
+    tap(desk, ANN)
+    assert desk.permit() == 32
+
+
 def test_free_charging_without_a_backend() -> None:
     desk = Desk(backend=False, free=True)
     plug_in(desk)
