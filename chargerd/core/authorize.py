@@ -72,7 +72,8 @@ def transaction_answered(draft: Draft, event: TransactionAnswered) -> None:
             )
     elif draft.state.variables.get_bool("stop_on_invalid_id"):
         deauthorise(draft, rank, Reason.DEAUTHORIZED, Cause.DEAUTHORIZED)
-        draft.set_visit(rank, held=event.token)  # the cable stays with its owner (E05.FR.11, 1.6 §4.8)
+        if not visit.auth.remote and event.token.kind != "Local":  # no card could free it again
+            draft.set_visit(rank, held=event.token)  # the cable stays with its owner (E05.FR.11, 1.6 §4.8)
     else:
         reading = draft.outlet(rank).live.reading if rank != LOBBY else None
         allowed = draft.state.variables.get_int("max_energy_on_invalid_id") if reading is not None else 0

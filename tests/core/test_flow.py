@@ -179,6 +179,18 @@ def test_the_cable_of_a_refused_token_waits_for_its_owner() -> None:
     assert desk.sent(WishLock)[-1] == WishLock(1, False)
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_a_cable_is_never_held_for_a_token_that_is_no_card(local: bool) -> None:
+    desk = Desk()
+    plug_in(desk)
+    token = Token("LOCAL", "Local") if local else Token("APP-1")
+    desk.feed(RemoteStart(7, token, 1, local=local))
+    desk.charge()
+    desk.feed(TransactionAnswered("tx-1", token, NO))
+    desk.feed(Power(1, False))
+    assert desk.sent(WishLock)[-1] == WishLock(1, False)
+
+
 @pytest.mark.req("B02.FR.03", "B03.FR.01")
 @pytest.mark.parametrize(("allowed", "charges"), [("true", True), ("false", False)])
 def test_before_the_boot_is_accepted_only_by_policy(allowed: str, charges: bool) -> None:
