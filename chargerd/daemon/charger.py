@@ -4,8 +4,8 @@ One event after the other: step, write down what became true, and do what is wan
 questions and readings act at once. What rises or promises - a higher permit, an answer, a queued message - waits until
 its step is on the disk, in order; while the disk fails it waits for the disk (DESIGN: persist, then act).
 
-An event that the station cannot digest changes nothing: it is set aside and named as a fault; five of them in a minute
-end the process.
+An event that the station cannot digest changes nothing: it is set aside, in the log and in the store; five of them in a
+minute end the process.
 """
 
 from __future__ import annotations
@@ -107,8 +107,6 @@ class Charger:
         self._poisoned = 0
         self.on_variables: Callable[[], None] = lambda: None
         self.watchers: set[Callable[[Happened], None]] = set()
-        self.progress = 0.0
-        """Monotonic time of the last finished step: what the watchdog looks at."""
 
     def begin(self, rebooted: bool) -> None:
         """The first event after loading."""
@@ -199,7 +197,6 @@ class Charger:
             self._commit(Batch(rows, changes, sessions), later)
         if done.state.variables is not old.variables:
             self.on_variables()
-        self.progress = now.mono
         for watch in list(self.watchers):
             watch(Happened(event, done.records, done.state))
 

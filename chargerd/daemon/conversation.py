@@ -31,7 +31,6 @@ from chargerd.ocpp.rpc import Call, Error, Result, Rpc, Unsendable
 
 log = logging.getLogger(__name__)
 
-ASKS_MOST = 64
 Question = SendBoot | SendHeartbeat | AskAuthorize
 
 
@@ -78,7 +77,9 @@ class Conversation:
         self.fold = fold
         self._boot: SendBoot | None = None
         self._words: dict[int, Question | Outgoing] = {}  # volatile number -> what it is
-        self._asks: dict[int, tuple[str, str, Json, Json]] = {}  # ask -> call id, action, request, context
+        self._asks: dict[
+            int, tuple[str, str, Json, Json]
+        ] = {}  # ask -> call id, …; bounded by the engine's `unanswered`
         self._step = 0
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
@@ -392,9 +393,6 @@ class Conversation:
                 self._rpc.ignore(call.id)  # 1.6 §4.2
             else:
                 self._rpc.refuse(call.id, "SecurityError", "the boot was rejected: nothing is done before")  # B03.FR.08
-            return
-        if len(self._asks) >= ASKS_MOST:
-            self._rpc.refuse(call.id, "GenericError", "too many requests wait for their answer")
             return
         try:
             handled = self.dialect.handle(
