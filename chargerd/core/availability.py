@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chargerd.core.commands import Answer, BootCause, Outcome, Restart
-from chargerd.core.draft import Draft
+from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import AvailabilityAsked, ResetAsked, ResetKind, Scope, UnlockAsked
 from chargerd.core.records import Cause, Reason
 from chargerd.core.transaction import stop
@@ -19,27 +19,42 @@ UNLOCK_WAIT = 20.0  # s: ending a transaction under load, and three tries of the
 
 def availability(draft: Draft, event: AvailabilityAsked) -> None:
     """Set at once; what runs here goes on to its end, and the answer says so (scheduled)."""
-    if event.scope is Scope.STATION:
-        ranks = list(draft.ranks())
-        draft.set(operative=event.operative)
-        touched = ranks if event.every else []
-    elif event.scope is Scope.EVSE:
-        touched = ranks = list(draft.ranks(event.number))
-    else:
-        touched = ranks = [event.number]
-    for rank in touched:
-        draft.set_outlet(rank, operative=event.operative)
+    ranks = _touched(draft, event)
+    draft.do(Answer(event.ask, Outcome.SCHEDULED if not event.operative and _busy(draft, ranks) else Outcome.ACCEPTED))
+    _set(draft, event, ranks)
     if event.operative:
-        draft.do(Answer(event.ask, Outcome.ACCEPTED))
         return
-    busy = False
-    for rank in ranks:
-        visit = draft.visit(rank)
-        if visit is not None and visit.tx is not None:
-            busy = True
-        elif visit is not None and visit.auth is not None:  # nothing was told of it yet
-            draft.set_visit(rank, auth=None, connect_by=None)
-    draft.do(Answer(event.ask, Outcome.SCHEDULED if busy else Outcome.ACCEPTED))
+    for rank, visit in list(draft.visits()):
+        served = any(draft.state.in_service(o) for o in draft.state.outlets) if rank == LOBBY else rank not in ranks
+        if visit.tx is None and not served:  # nothing was told of it yet, or all of it: only the change is to be seen
+            draft.set_visit(rank, auth=None, connect_by=None, finished=False)
+
+
+def _touched(draft: Draft, event: AvailabilityAsked) -> list[int]:
+    if event.scope is Scope.STATION:
+        return [LOBBY, *draft.ranks()]
+    return list(draft.ranks(event.number)) if event.scope is Scope.EVSE else [event.number]
+
+
+def _busy(draft: Draft, ranks: list[int]) -> bool:
+    return any(visit.tx is not None for rank, visit in draft.visits() if rank in ranks)
+
+
+def _set(draft: Draft, event: AvailabilityAsked, ranks: list[int]) -> None:
+    """Station, EVSE and outlet each keep their own word (G03.FR.07, G04.FR.08)."""
+    if event.scope is Scope.EVSE:
+        shut = draft.state.shut
+        draft.set(shut=shut - {event.number} if event.operative else shut | {event.number})
+    elif event.scope is Scope.STATION:
+        draft.set(operative=event.operative)
+    elif event.operative and event.every:
+        draft.set(operative=True)
+    if event.every and event.operative:
+        draft.set(shut=frozenset())
+    if event.scope is Scope.OUTLET or event.every:
+        for rank in ranks:
+            if rank != LOBBY:
+                draft.set_outlet(rank, operative=event.operative)
 
 
 def reset(draft: Draft, event: ResetAsked) -> None:

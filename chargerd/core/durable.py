@@ -33,8 +33,8 @@ def changed(old: Station | None, new: Station) -> dict[str, Json]:
     States share what did not change, so a look at identities is enough and a step that changed nothing costs nothing.
     """
     body: dict[str, Json] = {}
-    if old is None or (old.operative, old.next_boot) != (new.operative, new.next_boot):
-        body["station"] = {"operative": new.operative, "next_boot": pack(new.next_boot)}
+    if old is None or _own(old) != _own(new):
+        body["station"] = _own(new)
     if old is None or old.variables is not new.variables:
         body["variables"] = dict(new.variables.overrides) or None
     if old is None or old.lobby is not new.lobby:
@@ -46,6 +46,11 @@ def changed(old: Station | None, new: Station) -> dict[str, Json]:
     body |= _entries("cache", {} if old is None else old.cache, new.cache, pack)
     body |= _entries("card", {} if old is None else old.cards, new.cards, lambda group: {"group": group})
     return body
+
+
+def _own(state: Station) -> Json:
+    """What is the station's own."""
+    return {"operative": state.operative, "shut": pack(state.shut), "next_boot": pack(state.next_boot)}
 
 
 def _entries(name: str, old: Mapping[str, Any], new: Mapping[str, Any], form: Callable[[Any], Json]) -> dict[str, Json]:
@@ -70,6 +75,7 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
         variables,
         lobby=_unpack(Visit | None, found.get("lobby")),
         operative=station["operative"],
+        shut=frozenset(station.get("shut", ())),
         next_boot=_unpack(BootCause | None, station["next_boot"]),
         cards=MappingProxyType({key: body["group"] for key, body in _found(found, "card/")}),
         cache=MappingProxyType({key: unpack(Verdict, body) for key, body in _found(found, "cache/")}),

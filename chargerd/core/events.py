@@ -182,7 +182,11 @@ class UnlockAsked:
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityAsked:
-    """`number` is the EVSE or the outlet, 0 for the station; `every`: and each of its outlets (1.6 §5.2)."""
+    """`number` is the EVSE or the outlet, 0 for the station.
+
+    `every`: as 1.6 means it (§5.2, §4.9) - the station and each of its outlets; an outlet that is made operative does
+    not stay behind a station that is not.
+    """
 
     ask: int
     scope: Scope

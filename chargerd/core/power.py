@@ -61,7 +61,7 @@ def _permits(draft: Draft) -> None:
             continue
         amps = math.floor(shares.get(rank, 0.0) * 10) / 10
         free = outlet.visit is None
-        available = not free or (draft.state.operative and outlet.operative)
+        available = not free or draft.state.in_service(outlet)
         wanted = (live.plug, amps, outlet.site.phases, available)
         if wanted != live.permit:
             draft.do(SetPermit(rank, *wanted))
@@ -117,7 +117,7 @@ def lamp_of(station: Station, outlet: Outlet) -> Lamp:
                 return Lamp.PAUSED
             case _:
                 return Lamp.WAITING
-    if not (station.operative and outlet.operative):
+    if not station.in_service(outlet):
         return Lamp.UNAVAILABLE
     asked = any(a.evse in (None, outlet.site.evse) for a in station.asks.values())
     if visit is not None and visit.finished and visit.auth is None:

@@ -172,6 +172,7 @@ class Station:
     online: bool = False
     boot: Boot = Boot()
     operative: bool = True
+    shut: frozenset[int] = frozenset()  # EVSEs that were set out of service as such (G03)
     cards: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))  # casefolded id → group
     cache: Mapping[str, Verdict] = field(
         default_factory=lambda: MappingProxyType({})
@@ -186,6 +187,10 @@ class Station:
 
     def outlet(self, rank: int) -> Outlet:
         return self.outlets[rank - 1]
+
+    def in_service(self, outlet: Outlet) -> bool:
+        """Operative: the outlet itself, its EVSE and the station, each of which keeps its own word (G03.FR.07)."""
+        return self.operative and outlet.site.evse not in self.shut and outlet.operative
 
     @property
     def window(self) -> TxWindow:

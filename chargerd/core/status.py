@@ -53,8 +53,7 @@ def beginning(station: Station) -> bool:
 
 def usable(station: Station, outlet: Outlet) -> bool:
     """May a new visit be served here: operative, known to the guard and without a fault."""
-    in_service = station.operative and outlet.operative and beginning(station)
-    return in_service and outlet.live.known and not blocking(station, outlet)
+    return station.in_service(outlet) and beginning(station) and outlet.live.known and not blocking(station, outlet)
 
 
 def joint(station: Station, rank: int) -> Joint:
@@ -68,10 +67,13 @@ def joint(station: Station, rank: int) -> Joint:
         said = _JOINT[visit.tx.state if visit.tx.stopping else charging_state(outlet)]
         # A vehicle that comes back to its transaction prepares nothing: from SuspendedEV no way leads there (1.6 §4.9).
         return Joint.SUSPENDED_EV if said is Joint.PREPARING and visit.parted else said
-    if station.stopped or not (station.operative and outlet.operative):
+    finishing = visit is not None and visit.finished and visit.auth is None
+    if station.stopped or not (
+        station.in_service(outlet) or finishing
+    ):  # what ran here ends with the cable (G01.FR.05)
         return Joint.UNAVAILABLE
     if visit is not None:
-        return Joint.FINISHING if visit.finished and visit.auth is None else Joint.PREPARING
+        return Joint.FINISHING if finishing else Joint.PREPARING
     return Joint.AVAILABLE
 
 

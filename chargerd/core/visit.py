@@ -7,9 +7,11 @@ itself was away: what ran is ended, because nobody knows which vehicle this is.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.records import Cause, ChargingState, Reason
-from chargerd.core.state import Authorisation, Visit
+from chargerd.core.state import Authorisation, Outlet, Visit
 from chargerd.core.status import ENDING_FAULTS, usable
 from chargerd.core.token import FREE
 from chargerd.core.transaction import ask_register, deauthorise, points, stop, update
@@ -71,7 +73,13 @@ def _open(draft: Draft, rank: int) -> None:
     lobby, visit = draft.state.lobby, draft.visit(rank)
     outlet = draft.outlet(rank)
     unclaimed = visit is None or (visit.auth is None and visit.tx is None and not visit.finished)
-    if lobby is not None and lobby.auth is not None and unclaimed and outlet.live.plug and usable(draft.state, outlet):
+    if (
+        lobby is not None
+        and lobby.auth is not None
+        and unclaimed
+        and outlet.live.plug
+        and _serves(draft, outlet, lobby)
+    ):
         draft.put_visit(rank, lobby)
         draft.put_visit(LOBBY, None)
         if lobby.tx is not None:
@@ -79,6 +87,12 @@ def _open(draft: Draft, rank: int) -> None:
             ask_register(draft, rank)
     elif visit is None:
         draft.put_visit(rank, Visit(draft.now))
+
+
+def _serves(draft: Draft, outlet: Outlet, lobby: Visit) -> bool:
+    """A transaction that runs already finds its outlet though the station goes out of service after it (G04.FR.06)."""
+    state = draft.state if lobby.tx is None else replace(draft.state, operative=True)
+    return usable(state, outlet)
 
 
 def _vehicle_out(draft: Draft, rank: int, reason: Reason) -> None:

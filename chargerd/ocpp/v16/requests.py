@@ -149,7 +149,7 @@ def _change_availability(ask: int, payload: Json, station: Station) -> Reply | A
         return Ask(AvailabilityAsked(ask, Scope.STATION, 0, operative, every=True))
     if not _known(station, rank):
         return _say("Rejected")
-    return Ask(AvailabilityAsked(ask, Scope.OUTLET, rank, operative))
+    return Ask(AvailabilityAsked(ask, Scope.OUTLET, rank, operative, every=True))
 
 
 def _trigger(ask: int, payload: Json, station: Station) -> Reply | Ask:

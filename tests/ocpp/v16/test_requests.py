@@ -191,12 +191,9 @@ def test_remote_stop_before_the_boot_is_accepted(status: BootStatus) -> None:
 @pytest.mark.req("1.6 §5.2")
 @pytest.mark.parametrize(("word", "operative"), [("Operative", True), ("Inoperative", False)])
 def test_change_availability(word: str, operative: bool) -> None:
-    assert asks("ChangeAvailability", {"connectorId": 2, "type": word}) == AvailabilityAsked(
-        ASK, Scope.OUTLET, 2, operative
-    )
-    assert asks("ChangeAvailability", {"connectorId": 0, "type": word}) == AvailabilityAsked(
-        ASK, Scope.STATION, 0, operative, every=True
-    )
+    for connector, scope in ((2, Scope.OUTLET), (0, Scope.STATION)):
+        asked = asks("ChangeAvailability", {"connectorId": connector, "type": word})
+        assert asked == AvailabilityAsked(ASK, scope, connector, operative, every=True)
 
 
 @pytest.mark.req("1.6 §5.2")
