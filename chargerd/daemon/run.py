@@ -89,6 +89,7 @@ class Daemon:
         link: LinkMaker = Link,
         boot_id: str,
         mint: Callable[[], str] = lambda: str(uuid.uuid4()),
+        message_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         chance: Callable[[], float] = _RANDOM.random,
         control: bool = True,
         sim: Callable[[str, dict[str, Any]], Awaitable[Any]] | None = None,
@@ -99,7 +100,7 @@ class Daemon:
         clock.begin(loaded.boot, loaded.boots)
         clock.on_known = self._time_known
         self._rebooted = loaded.state.get("boot_id") != boot_id
-        self._boot_id = boot_id
+        self._boot_id, self._message_id = boot_id, message_id
         self.exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._static_facts = config.facts()
         self.charger = Charger(
@@ -232,7 +233,7 @@ class Daemon:
         assert self.link is not None
         station = self.config.station
         identity = Identity(station.id, station.vendor, station.model, station.serial, station.firmware or __version__)
-        rpc = Rpc("1.6" if dialect.version == "1.6" else "2.0.1", lambda: str(uuid.uuid4()))
+        rpc = Rpc("1.6" if dialect.version == "1.6" else "2.0.1", self._message_id)
         if self.charger.conversation is not None:
             self.charger.conversation.stop()
         self.charger.conversation = Conversation(

@@ -200,6 +200,7 @@ class Whole:
             link=self._link or memory,
             boot_id=f"boot-{self._boots}",
             mint=lambda: f"tx-{self._boots}-{self.deaths}-{next(self._ids)}",
+            message_id=lambda: f"m-{next(self._ids)}",
             chance=self._random.random,
             control=self._control,
             sim=near.call,
