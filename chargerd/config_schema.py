@@ -114,7 +114,10 @@ class GuardConfig:
     board: str = _key(MISSING, "Moniker of the board.", pattern=_MONIKER, example="sim:/run/chargerd/world.sock")
     socket: str = _key("guard.sock", "Socket for the daemon; a relative path is in run_dir.")
     watch_socket: str = _key("guard-ro.sock", "Read-only socket; a relative path is in run_dir.")
-    latch_file: str = _key("latch", "Faults that wait for a technician; a relative path is in state_dir.")
+    latch_file: str = _key(
+        "latch",
+        "Faults that wait for a technician; a relative path is in state_dir, or in the guard unit's StateDirectory.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

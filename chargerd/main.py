@@ -1,6 +1,7 @@
 """`chargerd`: the programs of the charger behind one command.
 
-Exit codes: 0 stopped, 64 soft reset and 65 hard reset (to be started again), 69 a device is missing, 70 too many
+Exit codes: 0 stopped, 64 soft reset (or a guard that makes room for a newer one) and 65 hard reset (both to be started
+again; deploy/systemd reboots the computer for the latter), 67 a user is unknown, 69 a device is missing, 70 too many
 events that could not be digested, 73 the control socket cannot be served, 74 the store cannot be opened, 78 the
 configuration is wrong.
 """
@@ -33,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     ):
         sub = commands.add_parser(name, help=about, description=about)
         sub.add_argument("--config", type=Path, default=Path("/etc/chargerd/chargerd.toml"), metavar="FILE")
+        if name == "guard":
+            sub.add_argument("--daemon-user", metavar="USER", help="who the daemon runs as, if not as the guard itself")
     config = commands.add_parser("config", help="check a configuration, or print the reference")
     what = config.add_mutually_exclusive_group(required=True)
     what.add_argument("--check", type=Path, metavar="FILE", help="name the mistakes in FILE; exit 0 if there is none")
@@ -43,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
             case "run":
                 return _run(args.config)
             case "guard":
-                return _guard(args.config)
+                return _guard(args.config, args.daemon_user)
             case _:
                 return _config(args.check)
     except ConfigInvalid as e:
@@ -80,14 +83,24 @@ def _misnamed(config: Config) -> list[str]:
     return mistakes
 
 
-def _guard(path: Path) -> int:
+def _guard(path: Path, daemon_user: str | None) -> int:
     """Only what the guard needs is imported: it stays small, and nothing is loaded once it is ready."""
+    import pwd
+
     from chargerd.config import load
     from chargerd.daemon.notify import notify, plain
+    from chargerd.daemon.peers import May, doorkeeper, peer_of
     from chargerd.guard.loop import run
     from chargerd.guard.setup import GuardSetup, OutletSetup
 
+    try:
+        uid = os.getuid() if daemon_user is None else pwd.getpwnam(daemon_user).pw_uid
+    except KeyError:
+        sys.stderr.write(f"--daemon-user {daemon_user}: there is no such user\n")
+        return os.EX_NOUSER
     config = load(path)
+    keeper = doorkeeper()
+    own_state = os.environ.get("STATE_DIRECTORY")  # systemd's: what is latched is out of the daemon's reach
     outlets = tuple(
         OutletSetup(
             evse=o.evse,
@@ -105,10 +118,11 @@ def _guard(path: Path) -> int:
         config.guard.board,
         str(config.guard_socket),
         str(config.guard_watch_socket),
-        str(config.latch_file),
-        os.getuid(),
+        str(Path(own_state, config.guard.latch_file) if own_state else config.latch_file),
+        uid,
         __version__,
         lambda text: notify(text, plain),
+        lambda caller: keeper.may(peer_of(caller)) is not May.NOTHING,
     )
 
 
@@ -119,11 +133,14 @@ def _run(path: Path) -> int:
     from chargerd.config import load
     from chargerd.daemon.database import StoreFailed
     from chargerd.daemon.invalid import serve_invalid
+    from chargerd.daemon.journal import lines
     from chargerd.daemon.notify import notify, watchdog_interval
     from chargerd.daemon.run import serve
     from hal.api import DeviceError
 
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(lines())
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     try:
         config = load(path)
     except ConfigInvalid as e:

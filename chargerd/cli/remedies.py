@@ -26,6 +26,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "DeviceFailure": "the guard's board does not answer: check cable and supply; journalctl -u chargerd-guard -e",
         "LatchUnreadable": "the guard's file of latched faults cannot be read: check the disk, then restart the guard",
         "PowerMeterFailure": "the meter does not answer: check its supply, bus wiring, address and speed",
+        "DaemonLost": "chargerd does not run: systemctl status chargerd; journalctl -u chargerd -e",
         "GuardLost": "no guard: systemctl status chargerd-guard; it holds every outlet safe meanwhile",
         "StorageFailure": "nothing can be written: free the disk, or replace the card; what charges goes on",
         "ConfigInvalid": "the configuration has mistakes: chargerd config --check /etc/chargerd/chargerd.toml",

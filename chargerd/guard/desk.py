@@ -15,8 +15,10 @@ from chargerd.guard import rules, wishes
 from chargerd.guard.checks import FAULTS
 from chargerd.guard.latch import Latched
 from chargerd.guard.lease import (
+    DAEMON_LOST,
     KEPT_EVENTS,
     LINK_VERSION,
+    VALID_DEFAULT,
     BadPacket,
     ClearFault,
     Event,
@@ -44,7 +46,9 @@ from hal.api import Board, DeviceError, Outlet
 TRUTH_EVERY = 1.0
 FIRST_LOOK = 0.2  # s until presence has settled after a start: a truth before that would say that a vehicle is gone
 EVENTS_AT_ONCE = 32
+ALONE = VALID_DEFAULT  # s without a daemon until that is a fault: as long as its last permit may have lasted
 MAX_WHY = 120
+LAMP_ALONE = "service"  # as for other faults that only a technician ends
 
 
 class Guard:
@@ -74,6 +78,7 @@ class Guard:
         self._version = 0  # of the peer's link; 0: it has not said hello
         self._told: int | None = None  # newest event the peer has; None: it has not asked
         self._answers: list[ToDaemon] = []
+        self._alone: float | None = now  # since when no daemon has said hello
         for rank, bay in enumerate(self._outlets, 1):
             names = {name for outlet, name in latched if outlet == rank} if latched is not None else {"LatchUnreadable"}
             bay.state = rules.initial(now, frozenset(names))
@@ -88,6 +93,7 @@ class Guard:
             alive = False
         self._keep_latched()  # what was decided in the last turn has now been carried out
         for rank, bay in enumerate(self._outlets, 1):
+            bay.alone = self._alone is not None and now - self._alone >= ALONE
             self._number(rank, now, self._turn(bay, alive, now))
             bay.look(rank, now)
 
@@ -104,6 +110,8 @@ class Guard:
     def disconnected(self, now: float) -> None:
         """The daemon is gone; leases run on, nothing is kept for it but the ring."""
         self._version, self._told, self._answers = 0, None, []
+        if self._alone is None:
+            self._alone = now
 
     def hear(self, raw: bytes, now: float) -> None:
         """Take in one packet of the daemon; whatever it is, the worst that happens is a `Refused`."""
@@ -144,8 +152,13 @@ class Guard:
         return [encode(word) for word in words]
 
     def observe(self) -> list[bytes]:
-        """What anybody may know: a `Welcome` and the truth of each outlet."""
-        return [encode(self._welcome(LINK_VERSION)), *(encode(bay.truth) for bay in self._outlets)]
+        """For those who may look: a `Welcome` and the truth of each outlet, the lack of a daemon among its faults."""
+        return [encode(self._welcome(LINK_VERSION)), *(encode(bay.seen()) for bay in self._outlets)]
+
+    @property
+    def vacant(self) -> bool:
+        """Known to be without a vehicle at any outlet, and without power."""
+        return all(bay.settled and not bay.state.plug and not rules.holds(bay.state) for bay in self._outlets)
 
     # ---- inside
 
@@ -191,6 +204,7 @@ class Guard:
             self._refuse(word.tag, f"link version: this guard speaks {LINK_VERSION} (and one below)")
             return
         self._version, self._told = min(word.version, LINK_VERSION), None
+        self._alone = None
         self._answers.append(self._welcome(self._version))
         for bay in self._outlets:
             bay.due = True
@@ -227,6 +241,7 @@ class _Bay:
         self.truth: Truth = rules.truth(setup, self.state, None, 0, 0.0)
         self.due = False
         self.settled = False
+        self.alone = False
         self._lamp = ""
 
     def excludes(self, other: _Bay) -> bool:
@@ -240,6 +255,11 @@ class _Bay:
             self.truth, self.due = new, True
         self.settled = now - self.state.began >= FIRST_LOOK
 
+    def seen(self) -> Truth:
+        """The truth for those who look while there may be no daemon."""
+        faults = (DAEMON_LOST, *self.truth.faults)[: rules.MAX_TOLD_FAULTS]
+        return replace(self.truth, faults=faults) if self.alone else self.truth
+
     def command(self, outputs: Outputs) -> None:
         """Every cycle says the whole of it, so that a board that forgot learns it again. Raises DeviceError."""
         self._switch(outputs)
@@ -251,9 +271,10 @@ class _Bay:
                 self.hardware.lock.release()
         if outputs.start_test and self.hardware.residual is not None:
             self.hardware.residual.start_test()
-        if outputs.lamp != self._lamp and self.hardware.indicator is not None:
-            self.hardware.indicator.show(outputs.lamp)
-            self._lamp = outputs.lamp
+        lamp = LAMP_ALONE if self.alone and not self.state.faults else outputs.lamp
+        if lamp != self._lamp and self.hardware.indicator is not None:
+            self.hardware.indicator.show(lamp)
+            self._lamp = lamp
 
     def make_safe(self, outputs: Outputs) -> None:
         """As far as the hardware still listens."""

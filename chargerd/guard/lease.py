@@ -19,6 +19,7 @@ LINK_VERSION = 1
 MAX_PACKET = 512
 KEPT_EVENTS = 256
 VALID_MIN, VALID_MAX, VALID_DEFAULT = 10.0, 300.0, 60.0
+DAEMON_LOST = "DaemonLost"  # the fault that only those see who look from outside: no daemon to be told of it
 
 
 class Mode(StrEnum):

@@ -33,7 +33,9 @@ PACKETS_A_CYCLE = 8
 FEED_EVERY = 0.5
 PLUG_BYTES = 6
 PRIORITY = 40
+EXIT_RENEW = 64  # to be started again, as after a soft reset
 _MCL_CURRENT_FUTURE_ONFAULT = 1 | 2 | 4
+NOT_YOU = Refused("connection", "only members of the groups of chargerd may look here")
 
 
 def run(
@@ -45,14 +47,17 @@ def run(
     uid: int,
     build: str = "",
     notify: Callable[[str], None] = lambda text: None,
+    may_look: Callable[[socket.socket], bool] = lambda caller: True,
 ) -> int:
     """Guard the board until SIGTERM or SIGINT; the exit code. `uid` is the only user heard on `socket_path`.
 
-    `build` is told to the daemon; `notify` takes sd_notify texts and never waits.
+    After SIGHUP (a new version was installed) it ends by itself with 64 as soon as no vehicle is connected. `build` is
+    told to the daemon; `notify` takes sd_notify texts and never waits; `may_look` judges who calls at the other socket.
     """
-    stopping: list[int] = []
+    told = Told()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, frame: stopping.append(signum))
+        signal.signal(number, told.stop)
+    signal.signal(signal.SIGHUP, told.renew)
     try:
         latched: latch.Latched | None = latch.read(latch_path, len(setup.outlets))
     except latch.LatchUnreadable as e:
@@ -71,16 +76,29 @@ def run(
     try:
         epoch = _random()
         guard = Guard(board, setup, _random, epoch, build, writer.save, latched, time.monotonic())
-        with Daemon(socket_path, uid) as daemon, Window(readonly_socket_path) as window:
+        with Daemon(socket_path, uid) as daemon, Window(readonly_socket_path, may_look) as window:
             _become_urgent()
-            _keep_time(guard, daemon, window, notify, stopping)
+            _keep_time(guard, daemon, window, notify, told)
     except DeviceError as e:
         _tell(str(e))
         return os.EX_UNAVAILABLE
     finally:
         _leave_safe(board)
         writer.close()
-    return 0
+    return 0 if told.stopping else EXIT_RENEW
+
+
+class Told:
+    """What signals have asked for."""
+
+    def __init__(self) -> None:
+        self.stopping = self.renewing = False
+
+    def stop(self, signum: int, frame: object) -> None:
+        self.stopping = True
+
+    def renew(self, signum: int, frame: object) -> None:
+        self.renewing = True
 
 
 def _leave_safe(board: Board) -> None:
@@ -90,16 +108,14 @@ def _leave_safe(board: Board) -> None:
         _tell(f"the board could not be told to open: {e}")
 
 
-def _keep_time(
-    guard: Guard, daemon: Daemon, window: Window, notify: Callable[[str], None], stopping: list[int]
-) -> None:
+def _keep_time(guard: Guard, daemon: Daemon, window: Window, notify: Callable[[str], None], told: Told) -> None:
     guard.cycle(time.monotonic())
     gc.collect()
     gc.freeze()
     gc.disable()
     notify("READY=1")
     due = fed = turned = time.monotonic()
-    while not stopping:
+    while not (told.stopping or (told.renewing and guard.vacant)):
         now = time.monotonic()
         if now - turned > LATE:
             guard.lapse(now)
@@ -166,10 +182,11 @@ class Daemon:
 
 
 class Window:
-    """The read-only socket: whoever may open it gets the truth of now and is gone."""
+    """The read-only socket: anybody may call; who may look gets the truth of now, the others a word why not."""
 
-    def __init__(self, path: str | None) -> None:
-        self._listener = _listener(path) if path is not None else None
+    def __init__(self, path: str | None, may_look: Callable[[socket.socket], bool]) -> None:
+        self._listener = _listener(path, 0o666) if path is not None else None
+        self._may_look = may_look
 
     def __enter__(self) -> Window:
         return self
@@ -182,7 +199,7 @@ class Window:
         """Serve one caller."""
         caller = _accept(self._listener) if self._listener is not None else None
         if caller is not None:
-            for packet in guard.observe():
+            for packet in guard.observe() if self._may_look(caller) else [encode(NOT_YOU)]:
                 _send(caller, packet)
             caller.close()
 
@@ -199,14 +216,14 @@ def _served(path: str) -> bool:
     return True
 
 
-def _listener(path: str) -> socket.socket:
+def _listener(path: str, mode: int = 0o660) -> socket.socket:
     """A SEQPACKET socket at `path` for its owner and group; what an earlier run left there is replaced."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         Path(path).unlink(missing_ok=True)
         listener.setblocking(False)
         listener.bind(path)
-        Path(path).chmod(0o660)
+        Path(path).chmod(mode)
         listener.listen(4)
     except OSError as e:
         listener.close()

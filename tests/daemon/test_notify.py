@@ -53,9 +53,11 @@ def test_a_vanished_socket_stops_nothing(way: str, tmp_path: Path, monkeypatch: 
         module.sender()("WATCHDOG=1")
 
 
-def test_plainly_it_never_waits_for_a_reader(inbox: socket.socket) -> None:
+def test_it_never_waits_for_a_reader(way: str, inbox: socket.socket) -> None:
     for _ in range(2000):
-        notify("WATCHDOG=1", module.plain)
+        notify("WATCHDOG=1")
+    with pytest.raises(BlockingIOError):
+        module.sender()("WATCHDOG=1")
     assert inbox.recv(4096) == b"WATCHDOG=1"
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargerd.guard import lease, rules
+from chargerd.guard import desk, lease, rules
 from chargerd.guard.checks import FAULTS
 from chargerd.guard.desk import Guard
 from chargerd.guard.latch import Latched
@@ -73,6 +73,10 @@ class Table:
         for word in words:
             self.guard.hear(encode(word), self.now)
         return self.listen()
+
+    def looked_at(self) -> list[lease.Truth]:
+        words = [decode(packet) for packet in self.guard.observe()]
+        return [word for word in words if isinstance(word, Truth)]
 
     def sit_down(self, after: int = 0, epoch: int = EPOCH) -> list[lease.Word]:
         self.guard.connected(self.now)
@@ -429,3 +433,39 @@ def test_whatever_is_heard_every_answer_fits_and_nothing_closes(
         table.guard.cycle(table.now)
         assert all(len(answer) <= MAX_PACKET for answer in table.guard.say())
     assert not table.board.lines[1].coil
+
+
+def test_the_lack_of_a_daemon_shows_to_those_who_look_and_on_the_lamp() -> None:
+    table = Table(1)
+    table.sit_down()
+    table.run(desk.ALONE + 1)
+    assert [truth.faults for truth in table.looked_at()] == [()]
+    table.guard.disconnected(table.now)
+    table.guard.connected(table.now)  # one that says nothing is none
+    table.run(desk.ALONE - 1)
+    assert (table.looked_at()[0].faults, table.board.lines[0].lamp) == ((), "")
+    table.run(1.1)
+    assert (table.looked_at()[0].faults, table.board.lines[0].lamp) == ((lease.DAEMON_LOST,), "service")
+    said = table.sit_down()
+    assert [word.faults for word in said if isinstance(word, Truth)] == [()]
+    table.run(0.1)
+    assert (table.looked_at()[0].faults, table.board.lines[0].lamp) == ((), "")
+
+
+def test_all_faults_at_once_still_fit_a_packet_without_a_daemon() -> None:
+    table = Table(1, latched=None)
+    table.guard._outlets[0].state = replace(table.guard._outlets[0].state, faults=dict.fromkeys(FAULTS, 0))
+    table.run(desk.ALONE + 1)
+    (truth,) = table.looked_at()
+    assert truth.faults[0] == lease.DAEMON_LOST
+    assert len(truth.faults) <= rules.MAX_TOLD_FAULTS
+
+
+def test_vacant_is_known_to_be_without_a_vehicle() -> None:
+    table = Table(1, 2)
+    assert not table.guard.vacant, "nobody has looked yet"
+    table.run(0.5)
+    assert table.guard.vacant
+    table.board.lines[1].level = Level.B
+    table.run(0.5)
+    assert not table.guard.vacant

@@ -110,8 +110,8 @@ def hear_until(peer: socket.socket, kind: Kind) -> Event:
 class Clock:
     """Time that passes only in sleep, and stands still for a second in one of them."""
 
-    def __init__(self, sleeps: int, pause_in: int, stopping: list[int]) -> None:
-        self.now, self.left, self.pause_in, self.stopping = 1000.0, sleeps, sleeps - pause_in, stopping
+    def __init__(self, sleeps: int, pause_in: int, told: loop.Told) -> None:
+        self.now, self.left, self.pause_in, self.told = 1000.0, sleeps, sleeps - pause_in, told
 
     def monotonic(self) -> float:
         return self.now
@@ -120,7 +120,7 @@ class Clock:
         self.left -= 1
         self.now += 1.0 if self.left == self.pause_in else seconds
         if not self.left:
-            self.stopping.append(signal.SIGTERM)
+            self.told.stop(signal.SIGTERM, None)
 
 
 class Mute:
@@ -145,11 +145,11 @@ class Turned:
 
 
 def test_a_late_turn_begins_with_a_lapse(monkeypatch: pytest.MonkeyPatch) -> None:
-    stopping: list[int] = []
-    monkeypatch.setattr(loop, "time", Clock(5, 3, stopping))
+    told = loop.Told()
+    monkeypatch.setattr(loop, "time", Clock(5, 3, told))
     turned, mute = Turned(), Mute()
     try:
-        loop._keep_time(turned, mute, mute, lambda text: None, stopping)  # type: ignore[arg-type]
+        loop._keep_time(turned, mute, mute, lambda text: None, told)  # type: ignore[arg-type]
     finally:
         gc.enable()
         gc.unfreeze()
@@ -228,6 +228,35 @@ def test_a_session_through_the_world(place: Place) -> None:
     assert place.notes()[0] == "READY=1"
     assert place.notes().count("WATCHDOG=1") >= 2
     assert place.notes()[-1] == "STOPPING=1"
+
+
+def test_a_newer_guard_may_take_over_once_the_vehicle_has_left(place: Place) -> None:
+    place.world()
+    guard = place.guard()
+    with place.connect() as daemon:
+        daemon.send(encode(Hello(1, "d")))
+        daemon.send(encode(Replay(0, 0)))
+        place.sim("sim.plug", outlet=1)
+        arrived = hear_until(daemon, Kind.VEHICLE_IN)
+        daemon.send(encode(Permit(1, arrived.plug, 16.0)))
+        hear_until(daemon, Kind.POWER_ON)
+        guard.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert guard.poll() is None, "a vehicle is connected"
+        place.sim("sim.unplug", outlet=1)
+        hear_until(daemon, Kind.VEHICLE_OUT)
+        assert guard.wait(5) == loop.EXIT_RENEW
+    assert place.notes()[-1] == "STOPPING=1"
+
+
+def test_who_may_not_look_is_told_so(place: Place) -> None:
+    place.world()
+    strict = GUARD.replace('build="b7"', 'build="b7", may_look=lambda caller: False')
+    place.start("-c", strict, str(place.folder), str(os.getuid()))
+    wait_for(lambda: "READY=1" in place.notes())
+    with place.connect("truth.sock") as visitor:
+        assert hear(visitor) == loop.NOT_YOU
+        assert visitor.recv(600) == b""
 
 
 def test_a_daemon_that_dies_is_replaced_and_the_car_does_not_notice(place: Place) -> None:
