@@ -73,7 +73,9 @@ class Draft:
         self.state = replace(self.state, outlets=tuple(outlets))
 
     def set_live(self, rank: int, **changes: Any) -> None:
-        self.set_outlet(rank, live=replace(self.outlet(rank).live, **changes))
+        live = self.outlet(rank).live
+        if any(getattr(live, name) != value for name, value in changes.items()):  # mostly the guard says it again
+            self.set_outlet(rank, live=replace(live, **changes))
 
     def put_visit(self, rank: int, visit: Visit | None) -> None:
         if rank == LOBBY:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -356,7 +355,7 @@ class Charger:
         if not isinstance(event, AuthorizeAnswered) and (ask := getattr(event, "ask", None)) is not None:
             self._refuse(ask, "the request met a fault of the station")
         self._poisoned += 1
-        note: dict[str, Any] = {"event": repr(event)[:2000], "at": time.time()}
+        note: dict[str, Any] = {"event": repr(event)[:2000], "at": self._clock.now().wall}
         self._store.submit(Batch(state={f"poison/{self._poisoned % 16}": note}))
         now = self._clock.now().mono
         self._poison.append(now)

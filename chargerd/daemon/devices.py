@@ -50,7 +50,7 @@ class Devices:
         self._feed, self._measured = feed, measured
         self._locks = {rank: asyncio.Lock() for rank in meters}
         self._misses = dict.fromkeys(meters, 0)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self.readings: dict[int, MeterReading] = {}
         self.errors: dict[str, str] = {}
         """What does not work at present: device → why, for people to look at."""
@@ -86,8 +86,8 @@ class Devices:
 
     def _spawn(self, job: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(job)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     async def _answer(self, rank: int) -> None:
         self._feed(Metered(rank, await self._read_within(rank, ASKED_WAIT), asked=True))

@@ -70,7 +70,7 @@ class Guard:
         now: float,
     ) -> None:
         self._board, self._mint, self._epoch, self._build, self._save = board, mint, epoch, build, save_latch
-        self._outlets = [_Bay(s, hardware) for s, hardware in zip(setup.outlets, _fitted(board, setup), strict=True)]
+        self.bays = [Bay(s, hardware) for s, hardware in zip(setup.outlets, _fitted(board, setup), strict=True)]
         self._ring: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._last = 0
         self._fresh = mint()
@@ -79,7 +79,7 @@ class Guard:
         self._told: int | None = None  # newest event the peer has; None: it has not asked
         self._answers: list[ToDaemon] = []
         self._alone: float | None = now  # since when no daemon has said hello
-        for rank, bay in enumerate(self._outlets, 1):
+        for rank, bay in enumerate(self.bays, 1):
             names = {name for outlet, name in latched if outlet == rank} if latched is not None else {"LatchUnreadable"}
             bay.state = rules.initial(now, frozenset(names))
             self._number(rank, now, [(Kind.FAULT, 0, name) for name in sorted(names)])
@@ -92,14 +92,14 @@ class Guard:
         except DeviceError:
             alive = False
         self._keep_latched()  # what was decided in the last turn has now been carried out
-        for rank, bay in enumerate(self._outlets, 1):
+        for rank, bay in enumerate(self.bays, 1):
             bay.alone = self._alone is not None and now - self._alone >= ALONE
             self._number(rank, now, self._turn(bay, alive, now))
             bay.look(rank, now)
 
     def lapse(self, now: float) -> None:
         """Before a cycle that comes late: what was commanded before the pause is not carried out after it."""
-        for bay in self._outlets:
+        for bay in self.bays:
             bay.state, outputs = rules.lapse(bay.state, now)
             bay.make_safe(outputs)
 
@@ -128,10 +128,10 @@ class Guard:
             case Replay():
                 self._replay(word)
             case Permit() | Lock() | Measured() | Indicate() | ClearFault() | Service():
-                if not 1 <= word.outlet <= len(self._outlets):
+                if not 1 <= word.outlet <= len(self.bays):
                     self._refuse(word.tag, f"no outlet {str(word.outlet)[:20]}")
                     return
-                bay = self._outlets[word.outlet - 1]
+                bay = self.bays[word.outlet - 1]
                 bay.state, why = wishes.hear(bay.setup, bay.state, word, now)
                 if why:
                     self._refuse(word.tag, why)
@@ -143,7 +143,7 @@ class Guard:
         words, self._answers = self._answers, []
         if self._told is not None:
             words += self._news(self._told)
-        for bay in self._outlets:
+        for bay in self.bays:
             if not bay.settled:
                 continue
             if bay.due and self._version:
@@ -153,22 +153,22 @@ class Guard:
 
     def observe(self) -> list[bytes]:
         """For those who may look: a `Welcome` and the truth of each outlet, the lack of a daemon among its faults."""
-        return [encode(self._welcome(LINK_VERSION)), *(encode(bay.seen()) for bay in self._outlets)]
+        return [encode(self._welcome(LINK_VERSION)), *(encode(bay.seen()) for bay in self.bays)]
 
     @property
     def vacant(self) -> bool:
         """Known to be without a vehicle at any outlet, and without power."""
-        return all(bay.settled and not bay.state.plug and not rules.holds(bay.state) for bay in self._outlets)
+        return all(bay.settled and not bay.state.plug and not rules.holds(bay.state) for bay in self.bays)
 
     # ---- inside
 
-    def _turn(self, bay: _Bay, alive: bool, now: float) -> list[Said]:
+    def _turn(self, bay: Bay, alive: bool, now: float) -> list[Said]:
         said: list[Said] = []
         try:
             if not alive:
                 raise DeviceError("no exchange")
             sample = _sample(bay.hardware)
-            blocked = any(rules.holds(other.state) for other in self._outlets if other.excludes(bay))
+            blocked = any(rules.holds(other.state) for other in self.bays if other.excludes(bay))
             bay.state, outputs, said = rules.step(bay.setup, bay.state, sample, now, self._fresh, blocked)
             if bay.state.plug == self._fresh:
                 self._fresh = self._mint()
@@ -190,10 +190,7 @@ class Guard:
         if self._saved is None:
             return  # the file stays unreadable, so that the next run is told too
         latched = frozenset(
-            (rank, name)
-            for rank, bay in enumerate(self._outlets, 1)
-            for name in bay.state.faults
-            if FAULTS[name].latched
+            (rank, name) for rank, bay in enumerate(self.bays, 1) for name in bay.state.faults if FAULTS[name].latched
         )
         if latched != self._saved and self._save(latched):
             self._saved = latched
@@ -206,11 +203,11 @@ class Guard:
         self._version, self._told = min(word.version, LINK_VERSION), None
         self._alone = None
         self._answers.append(self._welcome(self._version))
-        for bay in self._outlets:
+        for bay in self.bays:
             bay.due = True
 
     def _welcome(self, version: int) -> Welcome:
-        return Welcome(version, self._build, self._epoch, self._last, len(self._outlets))
+        return Welcome(version, self._build, self._epoch, self._last, len(self.bays))
 
     def _replay(self, word: Replay) -> None:
         """Go on after the number the daemon has; with a number that is not ours, from the start and with a gap."""
@@ -231,27 +228,27 @@ class Guard:
         self._answers.append(Refused(what, why.encode("ascii", "replace").decode()[:MAX_WHY]))
 
 
-class _Bay:
+class Bay:
     """One outlet: its hardware, its state, and what was last told of it."""
 
     def __init__(self, setup: OutletSetup, hardware: Outlet) -> None:
         self.setup, self.hardware = setup, hardware
         self.state = rules.initial(0.0)
         self.sample: Sample | None = None
+        self.outputs = Outputs()
         self.truth: Truth = rules.truth(setup, self.state, None, 0, 0.0)
         self.due = False
         self.settled = False
         self.alone = False
         self._lamp = ""
 
-    def excludes(self, other: _Bay) -> bool:
+    def excludes(self, other: Bay) -> bool:
         return self is not other and self.setup.evse == other.setup.evse
 
     def look(self, rank: int, now: float) -> None:
         """Renew the truth; it is due when it changed, and once a second."""
         new = rules.truth(self.setup, self.state, self.sample, rank, now)
-        told = self.truth
-        if replace(new, at=told.at, lease=told.lease, celsius=told.celsius) != told or now - told.at >= TRUTH_EVERY:
+        if self.news(new):
             self.truth, self.due = new, True
         self.settled = now - self.state.began >= FIRST_LOOK
 
@@ -260,8 +257,15 @@ class _Bay:
         faults = (DAEMON_LOST, *self.truth.faults)[: rules.MAX_TOLD_FAULTS]
         return replace(self.truth, faults=faults) if self.alone else self.truth
 
+    def news(self, new: Truth) -> bool:
+        """Is it to be told?"""
+        told = self.truth
+        changed = replace(new, at=told.at, lease=told.lease, celsius=told.celsius) != told
+        return changed or new.at - told.at >= TRUTH_EVERY
+
     def command(self, outputs: Outputs) -> None:
         """Every cycle says the whole of it, so that a board that forgot learns it again. Raises DeviceError."""
+        self.outputs = outputs
         self._switch(outputs)
         self._signal(outputs)
         if outputs.lock is not None and self.hardware.lock is not None:

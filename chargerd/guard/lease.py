@@ -10,7 +10,7 @@ Faults are named here because both sides talk of them; `guard/checks.py` gives e
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from math import isfinite
 from typing import Any, ClassVar
@@ -207,11 +207,12 @@ class BadPacket(ValueError):
 
 
 _WORDS: dict[str, Any] = {w.tag: w for w in (*ToGuard.__args__, *ToDaemon.__args__)}
+_MEMBERS = {tag: tuple((f.name, str(f.type)) for f in fields(word)) for tag, word in _WORDS.items()}
 
 
 def encode(word: Word) -> bytes:
     """One packet. Raises BadPacket when it would not fit."""
-    body = {"t": word.tag, **asdict(word)}
+    body = {"t": word.tag, **{name: getattr(word, name) for name, _ in _MEMBERS[word.tag]}}
     raw = json.dumps(body, separators=(",", ":")).encode()
     if len(raw) > MAX_PACKET:
         raise BadPacket(f"{word.tag}: {len(raw)} bytes, at most {MAX_PACKET}")
@@ -225,7 +226,7 @@ def decode(raw: bytes) -> Word:
     try:
         body = json.loads(raw)
         word = _WORDS[body["t"]]
-        values = {f.name: _typed(f.name, str(f.type), body[f.name]) for f in fields(word) if f.name in body}
+        values = {name: _typed(name, hint, body[name]) for name, hint in _MEMBERS[word.tag] if name in body}
         made: Word = word(**values)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as e:
         raise BadPacket(f"not one of our words: {type(e).__name__} {e}"[:120]) from None

@@ -56,7 +56,7 @@ def step(
     setup: OutletSetup, state: State, x: Sample, now: float, mint: int, blocked: bool
 ) -> tuple[State, Outputs, list[Said]]:
     """One cycle. `mint`: the plug number of a vehicle that arrives now; `blocked`: a sibling of the EVSE is in use."""
-    s = replace(state)
+    s = state.copy()
     said: list[Said] = []
     _look(setup, s, x, now)
     _doubt(setup, s, x, now, said)

@@ -50,7 +50,7 @@ class Test(Enum):
     FAILED = "failed"
 
 
-@dataclass(slots=True)
+@dataclass
 class State:
     """All that one outlet remembers. `rules` never alters the one it is given; times are monotonic seconds."""
 
@@ -107,3 +107,9 @@ class State:
     faults: dict[str, int] = field(default_factory=dict)  # name: plug at which it was raised
     since: dict[str, float] = field(default_factory=dict)  # evidence against what `faults` says of a name
     pardoned: tuple[str, ...] = ()
+
+    def copy(self) -> State:
+        """Another one to alter. Fifty times a second, so not by `replace`, which takes ten times as long."""
+        made = object.__new__(State)
+        made.__dict__.update(self.__dict__)
+        return made

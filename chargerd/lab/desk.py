@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,11 +13,10 @@ Call = Callable[[str, str, Payload], Awaitable[Payload]]
 class Desk:
     """Each request returns the station's own word for how it went, or raises what `Csms.call` raises."""
 
-    _remote_starts = itertools.count(1)
-
     def __init__(self, call: Call, station: StationView) -> None:
         self._call = call
         self._station = station.id
+        self._remote_starts = station.remote_starts
         self._old = station.version == "ocpp1.6"
 
     async def _status(self, action: str, payload: Payload) -> str:

@@ -8,9 +8,10 @@ What is remembered over connections is in the `StationView`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Literal, NoReturn, Protocol
@@ -115,6 +116,7 @@ class StationView:
     """Actions asked for by TriggerMessage, GetBaseReport or GetReport: allowed before acceptance (B02.FR.02)."""
     call_ids: dict[str, int] = field(default_factory=dict)
     """The latest 10,000 ids the station has used, each with a hash of what for."""
+    remote_starts: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def status(self, evse: int, connector: int = 1) -> str | None:
         known = self.statuses.get((evse, connector))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 STATION = "CS-0001"
@@ -17,18 +18,35 @@ def configuration(
     tethered: bool = False,
     mode: str = "cards",
     world: str = "in-process",
+    max_amps: float | None = None,
+    metered: bool = True,
+    readers: Sequence[int | None] = (None,),
 ) -> str:
-    """TOML. `url` of the backend or `none`; `world` is the path of its socket; each outlet is an EVSE of its own."""
+    """TOML. `url` of the backend or `none`; `world` is the path of its socket; each outlet is an EVSE of its own.
+
+    `readers`: one each, at this EVSE, or for the whole station.
+    """
     fixed = str(tethered).lower()
+
+    def meter(n: int) -> str:
+        return f"sim:{world}?outlet={n}" if metered else "none"
+
+    def place(evse: int | None) -> str:
+        return "station" if evse is None else f"evse{evse}"
+
+    def at(evse: int | None) -> str:
+        return "" if evse is None else f"\nevse = {evse}"
+
+    most = max_amps or 64 * outlets
     parts = [
-        f'[station]\nid = "{STATION}"\nmax_amps = {64 * outlets}\nstate_dir = "{state_dir}"\nrun_dir = "{run_dir}"',
+        f'[station]\nid = "{STATION}"\nmax_amps = {most}\nstate_dir = "{state_dir}"\nrun_dir = "{run_dir}"',
         f'[csms]\nurl = "{url}"\nversion = ["{version}"]',
         f'[authorization]\nmode = "{mode}"',
         f'[guard]\nboard = "sim:{world}"',
         *(
-            f'[[outlet]]\nevse = {n}\namps = 32\ntethered = {fixed}\nmeter = "sim:{world}?outlet={n}"'
+            f'[[outlet]]\nevse = {n}\namps = 32\ntethered = {fixed}\nmeter = "{meter(n)}"'
             for n in range(1, outlets + 1)
         ),
-        f'[[reader]]\ndevice = "sim:{world}?reader=station"',
+        *(f'[[reader]]\ndevice = "sim:{world}?reader={place(evse)}"{at(evse)}' for evse in readers),
     ]
     return "\n".join(parts) + "\n"

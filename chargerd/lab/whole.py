@@ -9,26 +9,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chargerd.config import parse
+from chargerd.config import NO_METER, parse
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.csms import LinkSettings, LinkState
 from chargerd.daemon.devices import Reader
-from chargerd.daemon.guard_link import LocalTransport
 from chargerd.daemon.run import Daemon, LinkMaker
 from chargerd.daemon.store import Gate, Store
 from chargerd.guard.desk import Guard
 from chargerd.guard.setup import GuardSetup, OutletSetup
 from chargerd.lab.csms import Csms
+from chargerd.lab.near_guard import NearGuard
 from chargerd.lab.peer import Peer
 from chargerd.lab.site import configuration
 from hal.sim.board import SimBoard
 from hal.sim.cards import SimReader
-from hal.sim.client import Near
+from hal.sim.client import TIMEOUT, Near
 from hal.sim.meter import SimMeter
 from hal.sim.outlet import SimOutlet
 from hal.sim.world import World
@@ -139,6 +140,10 @@ class Whole:
         gate: Gate | None = None,
         inline: bool = True,
         control: bool = False,
+        leap: bool = True,
+        max_amps: float | None = None,
+        metered: bool = True,
+        readers: Sequence[int | None] = (None,),
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.csms, self._link, self._gate, self._inline, self._control = csms, link, gate, inline, control
@@ -150,18 +155,26 @@ class Whole:
             outlets=outlets,
             tethered=tethered,
             mode=mode,
+            max_amps=max_amps,
+            metered=metered,
+            readers=readers,
         )
         self.config = parse(site + settings)
         self._setup = GuardSetup(
             tuple(OutletSetup(o.evse, o.amps, o.phases, tethered=tethered) for o in self.config.outlets)
         )
-        self.world = World([SimOutlet(tethered=tethered)] * outlets, self.loop.time, watchdog=watchdog)
+        self.world = World([SimOutlet(tethered=tethered)] * outlets, self.loop.time, watchdog=math.inf)
+        self.wall: Callable[[], float] = lambda: EPOCH + self.loop.time()
+        self.trusted: Callable[[], bool] = lambda: True
+        self.on_turn: Callable[[float], None] = lambda now: None
+        """Called after each turn of the guard, with its time."""
         self.latched: frozenset[tuple[int, str]] = frozenset()
+        self._watchdog, self._leap = watchdog, leap
         self._random = random.Random(seed)
         self._ids = itertools.count(1)
         self._boots = 1
         self._booted = 0.0
-        self._guard: LocalTransport | None = None
+        self._guard: NearGuard | None = None
         self.guard: Guard | None = None
         self.daemon: Daemon | None = None
         self.deaths = 0
@@ -181,11 +194,17 @@ class Whole:
             return self._random.getrandbits(48) or 1
 
         self.guard = Guard(SimBoard.on(self.world), self._setup, mint, mint(), "", save, self.latched, self.loop.time())
-        self._guard = LocalTransport(self.guard)
+        self._guard = NearGuard(
+            self.guard,
+            self.world,
+            watchdog=self._watchdog,
+            leap=self._leap,
+            on_turn=lambda now: self.on_turn(now),
+        )
 
     async def start_daemon(self) -> None:
         state_dir = Path(self.config.station.state_dir)
-        near = Near(self.world)
+        near = _Touch(self.world, self._touched)
         watch = self._gate or (lambda point: None)
         memory: LinkMaker = lambda settings, **rest: MemoryLink(_present(self.csms), settings, watch=watch, **rest)  # noqa: E731
         assert self._guard is not None
@@ -193,10 +212,13 @@ class Whole:
         self.daemon = Daemon(
             self.config,
             Store.open(state_dir / "chargerd.db", inline=self._inline, gate=self._gate),
-            Clock(lambda: loop.time() - booted, lambda: EPOCH + loop.time(), lambda: True),
+            Clock(lambda: loop.time() - booted, lambda: self.wall(), lambda: self.trusted()),
             self._guard,
-            meters={n: SimMeter(near, n) for n in range(1, len(self.config.outlets) + 1)},
-            readers=[Reader("reader station", SimReader(near, "station"))],
+            meters={n: SimMeter(near, n) for n, o in enumerate(self.config.outlets, 1) if o.meter != NO_METER},
+            readers=[
+                Reader(r.device, SimReader(near, "station" if r.evse is None else f"evse{r.evse}"), r.evse)
+                for r in self.config.readers
+            ],
             link=self._link or memory,
             boot_id=f"boot-{self._boots}",
             mint=lambda: f"tx-{self._boots}-{self.deaths}-{next(self._ids)}",
@@ -222,9 +244,13 @@ class Whole:
         """Everything but the world and the disk is gone; `start` is the next boot."""
         await self.kill_daemon()
         self.kill_guard()
-        self._boots += 1
-        self._booted = self.loop.time()  # monotonic clocks begin anew
         await asyncio.sleep(1.0)
+        self.boot()
+
+    def boot(self) -> None:
+        """The machine comes back: another boot, and monotonic clocks begin anew."""
+        self._boots += 1
+        self._booted = self.loop.time()
 
     async def stop_daemon(self) -> None:
         """In order, as on SIGTERM."""
@@ -240,7 +266,7 @@ class Whole:
 
     async def sim(self, method: str, **params: Any) -> Any:
         """A `sim.*` method of the world."""
-        return await Near(self.world).call(f"sim.{method}", params)
+        return await _Touch(self.world, self._touched).call(f"sim.{method}", params)
 
     async def plug(self, outlet: int = 1, **vehicle: Any) -> None:
         await self.sim("plug", outlet=outlet, **vehicle)
@@ -259,6 +285,10 @@ class Whole:
                 raise TimeoutError(f"not within {within:g} s: {json.dumps(self.picture())}")
             await asyncio.sleep(0.05)
 
+    def _touched(self) -> None:
+        if self._guard is not None:
+            self._guard.wake()
+
     def picture(self) -> dict[str, Any]:
         """What is where, for a person who wonders why."""
         if self.daemon is None:
@@ -270,6 +300,20 @@ class Whole:
             "online": state.online,
             "outlets": [repr(o) for o in state.outlets],
         }
+
+
+class _Touch(Near):
+    """Whoever does something to the world lets the guard see it in its next turn."""
+
+    def __init__(self, world: World, touched: Callable[[], None]) -> None:
+        super().__init__(world)
+        self._touched = touched
+
+    async def call(self, method: str, params: dict[str, Any], timeout: float | None = TIMEOUT) -> Any:
+        result = await super().call(method, params, timeout)
+        if method.startswith("sim."):
+            self._touched()
+        return result
 
 
 def _present(csms: Csms | None) -> Csms:

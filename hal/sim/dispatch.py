@@ -33,13 +33,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from hal.api import Card
+from hal.api import Card, MeterReading
 from hal.sim import pilot
 from hal.sim.outlet import FAULTS, PhysicalOutlet
 from hal.sim.vehicle import OPTIONS, Car, Vehicle, check_option
 from hal.sim.wire import Command
 from hal.sim.world import Refused, World
 
+_READING = tuple(field.name for field in fields(MeterReading))
 STEPS = ("ready", "not_ready", "draw", "pause", "resume", "sleep", "wake", "leave")
 CARD_KINDS = ("ISO14443", "ISO15693")
 
@@ -321,7 +322,8 @@ def _command(row: object) -> Command:
 
 
 def _read_meter(world: World, p: Params) -> dict[str, Any]:
-    return asdict(world.read_meter(p.rank()))
+    reading = world.read_meter(p.rank())
+    return {name: getattr(reading, name) for name in _READING}
 
 
 def _number(name: str, value: object, low: float, high: float) -> float:

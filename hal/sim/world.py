@@ -101,6 +101,12 @@ class World:
         for outlet in self.outlets:
             outlet.settle(self.now, self.guarded, self.volts)
 
+    def forsake(self, at: float) -> None:
+        """The hardware gives the guard up at this time, unless it speaks again."""
+        self.catch_up()
+        self._alive_until = at
+        self.settle()
+
     @property
     def guarded(self) -> bool:
         """Has the guard spoken lately enough for the hardware to believe in it?"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -14,11 +15,12 @@ import pytest
 from chargerd.core.commands import SetPermit, WishLock
 from chargerd.core.events import CableIn, Event, Fault, GuardLost, OutletTruth, Power, VehicleIn, VehicleOut
 from chargerd.daemon import guard_link
-from chargerd.daemon.guard_link import GuardLink, LocalTransport, SocketTransport
+from chargerd.daemon.guard_link import GuardLink, SocketTransport
 from chargerd.guard import lease
 from chargerd.guard.desk import Guard
 from chargerd.guard.lease import Kind
 from chargerd.guard.setup import GuardSetup, OutletSetup
+from chargerd.lab.near_guard import NearGuard
 from chargerd.lab.pace import VirtualLoop, run
 from hal.sim.board import SimBoard
 from hal.sim.client import Near
@@ -200,13 +202,13 @@ async def test_a_guard_that_reads_no_more_is_no_guard(rig: Rig) -> None:
 def test_the_real_guard_tells_a_daemon_that_was_away_what_happened() -> None:
     async def scene() -> None:
         loop = asyncio.get_running_loop()
-        world = World([SimOutlet()], loop.time, watchdog=1.0)
+        world = World([SimOutlet()], loop.time, watchdog=math.inf)
         mint = random.Random(1).getrandbits
         setup = GuardSetup((OutletSetup(evse=1, amps=32),))
         guard = Guard(
             SimBoard.on(world), setup, lambda: mint(40) or 1, 99, "", lambda latched: True, frozenset(), loop.time()
         )
-        transport = LocalTransport(guard)
+        transport = NearGuard(guard, world)
         events: list[Event] = []
         positions: list[tuple[int, int]] = []
 
@@ -218,10 +220,12 @@ def test_the_real_guard_tells_a_daemon_that_was_away_what_happened() -> None:
         first.start()
         await asyncio.sleep(3)
         await Near(world).call("sim.plug", {"outlet": 1})
+        transport.wake()
         await asyncio.sleep(3)
         [plugged] = [event for event in events if isinstance(event, VehicleIn)]
         await first.stop()
         await Near(world).call("sim.unplug", {"outlet": 1})
+        transport.wake()
         await asyncio.sleep(5)
         events.clear()
         second = GuardLink(transport, take, "test", positions[-1])

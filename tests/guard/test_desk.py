@@ -323,7 +323,7 @@ def test_what_was_commanded_before_a_pause_is_not_carried_out_after_it() -> None
 
 def test_the_longest_truth_fits() -> None:
     table = Table(1)
-    bay = table.guard._outlets[0]
+    bay = table.guard.bays[0]
     bay.state = replace(
         bay.state, faults=dict.fromkeys(FAULTS, 0), plug=2**48 - 1, seen=Level.A, offered=100 / 3, limit="unavailable"
     )
@@ -454,7 +454,7 @@ def test_the_lack_of_a_daemon_shows_to_those_who_look_and_on_the_lamp() -> None:
 
 def test_all_faults_at_once_still_fit_a_packet_without_a_daemon() -> None:
     table = Table(1, latched=None)
-    table.guard._outlets[0].state = replace(table.guard._outlets[0].state, faults=dict.fromkeys(FAULTS, 0))
+    table.guard.bays[0].state = replace(table.guard.bays[0].state, faults=dict.fromkeys(FAULTS, 0))
     table.run(desk.ALONE + 1)
     (truth,) = table.looked_at()
     assert truth.faults[0] == lease.DAEMON_LOST
