@@ -182,7 +182,8 @@ def _clear(args: argparse.Namespace, screen: Screen) -> int:
                 text = f"{args.fault} is still there, its cause has not gone: {remedy(args.fault)}"
                 raise Failed(-32000, text.replace("OUTLET", str(args.outlet)))
             time.sleep(0.2)
-    screen.say({}, lambda: f"outlet {args.outlet}: {args.fault} cleared")
+    place = f"outlet {args.outlet}" if args.outlet else "station"
+    screen.say({}, lambda: f"{place}: {args.fault} cleared")
     return 0
 
 
@@ -258,10 +259,12 @@ def _add_doing(add: Callable[..., argparse.ArgumentParser]) -> None:
     start.add_argument("--token", metavar="CARD", help="on whose account; a backend may end it without")
     stop = add("stop", "stop charging", _asks("stop", lambda *_: "stopping", "outlet"))
     stop.add_argument("outlet", type=int, metavar="OUTLET")
+    unlock = add("unlock", "let go of the plug", _asks("unlock", lambda *_: "unlocked", "outlet"))
+    unlock.add_argument("outlet", type=int, metavar="OUTLET")
     link = add("link", "the link to the backend: see it, bring it up now, hold it down, let it go", _link)
     link.add_argument("to", nargs="?", choices=("up", "down", "auto"))
     clear = add("clear", "clear a fault after the repair", _clear)
-    clear.add_argument("outlet", type=int, metavar="OUTLET")
+    clear.add_argument("outlet", type=int, metavar="OUTLET", help="0: the station as a whole")
     clear.add_argument("fault", metavar="FAULT", help="as `chargerctl faults` names it")
     reset = add("reset", "end what runs, then start anew", _asks("reset", lambda a, ink: str(a["outcome"]), "kind"))
     reset.add_argument("kind", nargs="?", choices=("soft", "hard"), default="soft", help="hard: the whole computer")

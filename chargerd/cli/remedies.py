@@ -29,6 +29,8 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "DaemonLost": "chargerd does not run: systemctl status chargerd; journalctl -u chargerd -e",
         "GuardLost": "no guard: systemctl status chargerd-guard; it holds every outlet safe meanwhile",
         "StorageFailure": "nothing can be written: free the disk, or replace the card; what charges goes on",
+        "EventSetAside": "a fault of chargerd itself, charging goes on: report journalctl -u chargerd; "
+        "then: chargerctl clear 0 EventSetAside",
         "ConfigInvalid": "the configuration has mistakes: chargerd config --check /etc/chargerd/chargerd.toml",
     }
 )

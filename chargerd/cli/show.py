@@ -152,7 +152,10 @@ def _plug(o: Json) -> list[str]:
     else:
         words = ["cable without a vehicle"] if o["cable"] else ["nothing plugged in"]
     if o["locked"]:
-        words.append("plug locked")
+        held = o["held"]
+        words.append(
+            "plug locked" if held is None else f"plug held for card {held} (or: chargerctl unlock {o['rank']})"
+        )
     return [*words, "contactor closed" if o["powered"] else "contactor open"]
 
 

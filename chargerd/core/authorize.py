@@ -72,7 +72,7 @@ def transaction_answered(draft: Draft, event: TransactionAnswered) -> None:
             )
     elif draft.state.variables.get_bool("stop_on_invalid_id"):
         deauthorise(draft, rank, Reason.DEAUTHORIZED, Cause.DEAUTHORIZED)
-        if not visit.auth.remote and event.token.kind != "Local":  # no card could free it again
+        if not visit.auth.remote and event.token.presentable:
             draft.set_visit(rank, held=event.token)  # the cable stays with its owner (E05.FR.11, 1.6 §4.8)
     else:
         reading = draft.outlet(rank).live.reading if rank != LOBBY else None
@@ -268,6 +268,8 @@ def _free(draft: Draft, rank: int, card: Token | None) -> bool:
     visit = outlet.visit
     if not usable(state, outlet) or (visit is not None and visit.auth is not None):
         return False
+    if visit is not None and visit.held is not None and card is not None and not card.same(visit.held):
+        return False  # the cable there waits for its owner (1.6 §4.10)
     if visit is None or visit.tx is None:
         return True
     tx = visit.tx

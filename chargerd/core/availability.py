@@ -6,6 +6,7 @@ from chargerd.core.commands import Answer, BootCause, Outcome, Restart
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import AvailabilityAsked, ResetAsked, ResetKind, Scope, UnlockAsked
 from chargerd.core.records import Cause, Reason
+from chargerd.core.state import Resetting, Unlocking
 from chargerd.core.transaction import stop
 
 _NEXT_BOOT = {
@@ -14,6 +15,9 @@ _NEXT_BOOT = {
     ResetKind.IMMEDIATE: BootCause.SOFT_RESET,
     ResetKind.ON_IDLE: BootCause.SCHEDULED_RESET,
 }
+LOCK_FAULT = "ConnectorLockFailure"
+TRIES = 5.0  # s after which a guard that tries in vain has said so
+_GRAVITY = {ResetKind.ON_IDLE: 0, ResetKind.SOFT: 1, ResetKind.IMMEDIATE: 1, ResetKind.HARD: 2}
 UNLOCK_WAIT = 20.0  # s: ending a transaction under load, and three tries of the motor
 
 
@@ -58,45 +62,54 @@ def _set(draft: Draft, event: AvailabilityAsked, ranks: list[int]) -> None:
 
 
 def reset(draft: Draft, event: ResetAsked) -> None:
-    ranks = list(draft.ranks(event.evse))
-    running = [r for r in ranks if (v := draft.visit(r)) is not None and v.tx is not None]
-    if draft.state.lobby is not None and event.evse is None and draft.state.lobby.tx is not None:
-        running.insert(0, 0)
+    """What runs ends first; on idle it is waited for, and a graver reset overtakes a milder one (B12.FR.01, FR.04)."""
+    ranks = set(draft.ranks(event.evse)) | ({LOBBY} if event.evse is None else set())
+    running = [rank for rank, visit in draft.visits() if rank in ranks and visit.tx is not None]
     waits = event.kind is ResetKind.ON_IDLE and bool(running)
-    if event.evse is not None and event.kind is ResetKind.ON_IDLE and running:
-        # One EVSE holds no program of its own: once its transaction has ended it is idle, which is all that was asked.
-        draft.do(Answer(event.ask, Outcome.SCHEDULED))
-        return
-    draft.do(Answer(event.ask, Outcome.SCHEDULED if waits else Outcome.ACCEPTED))
+    draft.do(Answer(event.ask, Outcome.SCHEDULED if waits else Outcome.ACCEPTED, lasting=False))
     if not waits:
-        reason = Reason.SOFT_RESET if event.kind is ResetKind.SOFT else Reason.HARD_RESET
         for rank in running:
-            stop(draft, rank, reason, Cause.RESET)
+            stop(draft, rank, _reason(event), Cause.RESET)
     if event.evse is None:
-        draft.set(reset=event.kind)
+        before = draft.state.reset
+        if before is None or _GRAVITY[event.kind] > _GRAVITY[before.kind]:
+            draft.set(reset=Resetting(event.kind, event.local))
+    elif not running:
+        # An EVSE holds no program of its own: it is as after a start once nobody is authorised there.
+        for rank in ranks & {rank for rank, _ in draft.visits()}:
+            draft.set_visit(rank, auth=None, connect_by=None, held=None)
+
+
+def _reason(event: ResetAsked) -> Reason:
+    if event.local:
+        return Reason.REBOOT
+    return Reason.SOFT_RESET if event.kind is ResetKind.SOFT else Reason.HARD_RESET
 
 
 def settle_reset(draft: Draft) -> None:
     """Once nothing runs any more, leave."""
-    kind = draft.state.reset
-    if kind is None or draft.state.stopped or any(visit.tx is not None for _, visit in draft.visits()):
+    wanted = draft.state.reset
+    if wanted is None or draft.state.stopped or any(visit.tx is not None for _, visit in draft.visits()):
         return
-    draft.set(stopped=True, next_boot=_NEXT_BOOT[kind])
-    draft.do(Restart(kind))
+    draft.set(stopped=True, next_boot=BootCause.LOCAL_RESET if wanted.local else _NEXT_BOOT[wanted.kind])
+    draft.do(Restart(wanted.kind))
 
 
 def unlock(draft: Draft, event: UnlockAsked) -> None:
-    """The answer waits for the lock's own word."""
+    """The lock is driven anew in any case (F05.FR.06), and the answer waits for its own word."""
     outlet = draft.outlet(event.outlet)
     visit, live = outlet.visit, outlet.live
+    authorised = visit is not None and visit.tx is not None and visit.auth is not None
     if outlet.site.tethered:
         draft.do(Answer(event.ask, Outcome.NOT_SUPPORTED))
     elif not live.known or live.unlock is not None:
         draft.do(Answer(event.ask, Outcome.UNLOCK_FAILED))
-    elif visit is not None and visit.auth is not None and not event.stop:
+    elif authorised and not event.stop:
         draft.do(Answer(event.ask, Outcome.ONGOING_TRANSACTION))  # F05.FR.02
     else:
-        draft.set_live(event.outlet, unlock=(event.ask, draft.now.mono + UNLOCK_WAIT), lock=None)
+        now = draft.now.mono
+        waiting = Unlocking(event.ask, now if live.locked else now + TRIES, now + UNLOCK_WAIT)
+        draft.set_live(event.outlet, unlock=waiting, lock=None)
         if visit is not None:
             if visit.tx is not None and event.stop:
                 stop(draft, event.outlet, Reason.UNLOCK, Cause.UNLOCK)
@@ -104,15 +117,15 @@ def unlock(draft: Draft, event: UnlockAsked) -> None:
 
 
 def settle_unlock(draft: Draft, rank: int) -> None:
-    live = draft.outlet(rank).live
+    live, now = draft.outlet(rank).live, draft.now.mono
     if live.unlock is None:
         return
-    ask, until = live.unlock
-    if live.known and not live.locked and live.lock is False:
+    released = live.known and not live.locked and live.lock is False and LOCK_FAULT not in live.faults
+    if released and now >= live.unlock.word_at:
         outcome = Outcome.UNLOCKED
-    elif draft.now.mono >= until or not live.known:
+    elif now >= live.unlock.by or not live.known:
         outcome = Outcome.UNLOCK_FAILED
     else:
         return
     draft.set_live(rank, unlock=None)
-    draft.do(Answer(ask, outcome))
+    draft.do(Answer(live.unlock.ask, outcome))

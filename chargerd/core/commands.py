@@ -68,6 +68,7 @@ class BootCause(StrEnum):
     SOFT_RESET = "soft-reset"
     HARD_RESET = "hard-reset"
     SCHEDULED_RESET = "scheduled-reset"  # asked for, and carried out once idle
+    LOCAL_RESET = "local-reset"
     TRIGGERED = "triggered"
     WATCHDOG = "watchdog"
     UNKNOWN = "unknown"
@@ -106,17 +107,21 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to the question `ask`; waits for the commit of its step. `tx`: the transaction already running."""
+    """The answer to the question `ask`. `tx`: the transaction already running.
+
+    `lasting`: it promises what must be on the disk, so it waits for the commit of its step.
+    """
 
     ask: int
     outcome: Outcome
     tx: str | None = None
     why: str = ""
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Every transaction has ended and is written down: leave the process (exit codes in DESIGN §5)."""
+    """Nothing runs any more: leave the process once that is written down, or the disk has had its time (DESIGN §5)."""
 
     kind: ResetKind
 

@@ -54,6 +54,8 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
+    """`outlet` 0: of the station as a whole."""
+
     outlet: int
     name: str
     active: bool
@@ -204,11 +206,15 @@ class ResetKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResetAsked:
-    """`evse` given: only this EVSE's transaction is ended and its outlets start anew (2.x, B11/B12)."""
+    """`evse` given: only this EVSE's transaction is ended and its outlets start anew (2.x, B11/B12).
+
+    `local`: from the local command line.
+    """
 
     ask: int
     kind: ResetKind
     evse: int | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

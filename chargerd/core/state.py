@@ -113,6 +113,15 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlocking:
+    """A question that waits for the lock; "not locked" is its word from `word_at` on; `by`: until then."""
+
+    ask: int
+    word_at: float
+    by: float
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """What is known of an outlet at this moment; `known` after the guard's first word."""
 
@@ -132,7 +141,7 @@ class Live:
     lock: bool | None = None  # as last wished
     lamp: Lamp | None = None
     refused_until: float | None = None
-    unlock: tuple[int, float] | None = None  # the question that waits for the lock, and until when
+    unlock: Unlocking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Resetting:
+    """A reset that was asked for and waits until nothing runs; `local`: by the technician."""
+
+    kind: ResetKind
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Station:
     site: Site
     outlets: tuple[Outlet, ...]
@@ -180,10 +197,10 @@ class Station:
     asks: Mapping[int, Asked] = field(default_factory=lambda: MappingProxyType({}))
     next_ask: int = 1
     aligned_at: float | None = None  # wall seconds of the next clock-aligned sample
-    reset: ResetKind | None = None
+    reset: Resetting | None = None
     next_boot: BootCause | None = None  # why the next start will have happened
     stopped: bool = False
-    storage: bool = True  # what happens can be written down
+    faults: frozenset[str] = frozenset()  # of the station as a whole; each outlet has its own in `live`
 
     def outlet(self, rank: int) -> Outlet:
         return self.outlets[rank - 1]
@@ -191,6 +208,11 @@ class Station:
     def in_service(self, outlet: Outlet) -> bool:
         """Operative: the outlet itself, its EVSE and the station, each of which keeps its own word (G03.FR.07)."""
         return self.operative and outlet.site.evse not in self.shut and outlet.operative
+
+    @property
+    def storage(self) -> bool:
+        """Can what happens be written down?"""
+        return "StorageFailure" not in self.faults
 
     @property
     def window(self) -> TxWindow:

@@ -54,7 +54,7 @@ from chargerd.core.state import Live, Outlet, Site, Station
 from chargerd.core.variables import Variables
 
 # Faults that the daemon finds itself; the guard's own list (`OutletTruth.faults`) does not speak of them.
-OWN_FAULTS = frozenset({"PowerMeterFailure", "GuardLost", "StorageFailure", "ConfigInvalid"})
+OWN_FAULTS = frozenset({"PowerMeterFailure", "GuardLost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _take(draft: Draft, event: Event) -> None:
         case Power(rank, on):
             power.switched(draft, rank, on)
         case Fault(rank, name, active):
-            faults = draft.outlet(rank).live.faults
+            faults = draft.outlet(rank).live.faults if rank else draft.state.faults
             _set_faults(draft, rank, faults | {name} if active else faults - {name})
         case OutletTruth():
             _truth(draft, event)
@@ -139,7 +139,8 @@ def _take(draft: Draft, event: Event) -> None:
         case PowerRestored(rebooted):
             _restored(draft, rebooted)
         case Storage(works):
-            draft.set(storage=works)
+            others = draft.state.faults - {"StorageFailure"}
+            _set_faults(draft, 0, others if works else others | {"StorageFailure"})
         case Stop():
             draft.set(stopped=True, next_boot=draft.state.next_boot or BootCause.UNKNOWN)
         case Wake():
@@ -204,8 +205,11 @@ def _truth(draft: Draft, event: OutletTruth) -> None:
 
 
 def _set_faults(draft: Draft, rank: int, faults: frozenset[str]) -> None:
-    before = draft.outlet(rank).live.faults
-    draft.set_live(rank, faults=frozenset(faults))
+    before = draft.outlet(rank).live.faults if rank else draft.state.faults
+    if rank:
+        draft.set_live(rank, faults=faults)
+    else:
+        draft.set(faults=faults)
     for name in sorted(before ^ faults):
         draft.tell(Faulted(draft.now, rank, name, name in faults))
 
@@ -282,7 +286,7 @@ def _deadlines(state: Station, now: Moment) -> Iterator[float]:
     elif state.site.backend and state.variables.get_int("aligned_interval"):
         yield now.mono
     for outlet in state.outlets:
-        yield from _live_deadlines(outlet.live)
+        yield from _live_deadlines(outlet.live, now.mono)
     for found in (state.lobby, *(o.visit for o in state.outlets)):
         if found is None:
             continue
@@ -298,7 +302,7 @@ def _deadlines(state: Station, now: Moment) -> Iterator[float]:
             yield found.tx.reading_by
 
 
-def _live_deadlines(live: Live) -> Iterator[float]:
+def _live_deadlines(live: Live, now: float) -> Iterator[float]:
     if live.next_sample is not None:
         yield live.next_sample
     if live.settling_until is not None:
@@ -306,4 +310,4 @@ def _live_deadlines(live: Live) -> Iterator[float]:
     if live.refused_until is not None:
         yield live.refused_until
     if live.unlock is not None:
-        yield live.unlock[1]
+        yield live.unlock.word_at if live.unlock.word_at > now else live.unlock.by

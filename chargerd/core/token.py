@@ -18,6 +18,11 @@ class Token:
     def same(self, other: Token | None) -> bool:
         return other is not None and self.id.casefold() == other.id.casefold()
 
+    @property
+    def presentable(self) -> bool:
+        """Can somebody come back with it? Not with one that the backend or a command made up (C05, C02)."""
+        return self.kind not in ("Local", "NoAuthorization", "Central")
+
     def __repr__(self) -> str:
         return f"Token({self.short!r}, {self.kind!r})"  # logs and notes never hold a whole number
 

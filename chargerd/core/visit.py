@@ -104,7 +104,7 @@ def _vehicle_out(draft: Draft, rank: int, reason: Reason) -> None:
     if visit.tx is None:
         draft.set_visit(rank, auth=None)
     elif visit.tx.stopping is None and ends:
-        held = visit.auth.token if visit.auth is not None else None
+        held = visit.auth.token if visit.auth is not None and visit.auth.token.presentable else None
         if reason is not Reason.VEHICLE_OUT or variables.get_bool("unlock_on_ev_disconnect"):
             held = None
         deauthorise(draft, rank, reason, Cause.VEHICLE_OUT)

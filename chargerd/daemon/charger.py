@@ -4,8 +4,8 @@ One event after the other: step, write down what became true, and do what is wan
 questions and readings act at once. What rises or promises - a higher permit, an answer, a queued message - waits until
 its step is on the disk, in order; while the disk fails it waits for the disk (DESIGN: persist, then act).
 
-An event that the station cannot digest changes nothing: it is set aside, in the log and in the store; five of them in a
-minute end the process.
+An event that the station cannot digest changes nothing: it is set aside, in the log and in the store, and a fault of
+the station says so until a technician clears it; five of them in a minute end the process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from chargerd.core.commands import (
     Show,
     WishLock,
 )
-from chargerd.core.events import AuthorizeAnswered, Event, GuardLost, PowerRestored, Storage, Wake
+from chargerd.core.events import AuthorizeAnswered, Event, Fault, GuardLost, PowerRestored, ResetKind, Storage, Wake
 from chargerd.core.records import Record, Session
 from chargerd.core.state import Station, TxWindow
 from chargerd.daemon.clock import Clock
@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 POISON_MOST, POISON_WITHIN = 5, 60.0
 STORAGE_LOOK = 1.0  # s between looks whether the disk works again
 EXIT_POISON = 70
+SET_ASIDE = "EventSetAside"
+RESTART_WAIT = 30.0  # s that a reset waits for the disk
 ASK_WAIT = 30.0  # s for the station's answer to a question of our own
 Position = tuple[int, int]
 
@@ -207,7 +209,10 @@ class Charger:
                 case SetPermit() if command.amps > self._granted(command) and (writes or self._waits(command)):
                     self._give(replace(command, amps=self._granted(command)))
                     later.append(command)
-                case Answer() | Restart() | SendStatus() if writes:
+                case Restart():
+                    asyncio.get_running_loop().call_later(RESTART_WAIT, self._leave_unwritten, command)
+                    later.append(command)
+                case Answer(lasting=True) | SendStatus() if writes:
                     later.append(command)
                 case _:
                     self._act([command])
@@ -239,7 +244,7 @@ class Charger:
                         self.feed(AuthorizeAnswered(command.ask, None))
                 case Restart(kind):
                     log.info("restart: %s", kind.value)
-                    self._leave(65 if kind.value == "hard" else 64)
+                    self._leave(_exit_code(command))
 
     def _permit(self, command: SetPermit) -> None:
         """A rise that waited for the disk is void when the station has thought again meanwhile."""
@@ -338,6 +343,12 @@ class Charger:
             reason=record.reason.value,
         )
 
+    def _leave_unwritten(self, command: Restart) -> None:
+        """A reset is what may mend a failing disk: what is not on it is as before the last write, after the restart."""
+        if not self._dead and self.uncommitted:
+            log.error("restart: %s, although the disk does not take what happened", command.kind.value)
+            self._leave(_exit_code(command))
+
     # ---- time and poison
 
     def _sleep(self) -> None:
@@ -359,6 +370,8 @@ class Charger:
         self._store.submit(Batch(state={f"poison/{self._poisoned % 16}": note}))
         now = self._clock.now().mono
         self._poison.append(now)
+        if not (isinstance(event, Fault) and event.name == SET_ASIDE):
+            self._events.append((Fault(0, SET_ASIDE, True), None))
         if len(self._poison) == POISON_MOST and now - self._poison[0] <= POISON_WITHIN:
             log.critical("%d such events within %d s: the process ends", POISON_MOST, POISON_WITHIN)
             self._leave(EXIT_POISON)
@@ -375,3 +388,7 @@ class Charger:
             self._wake = None
         if self.conversation is not None:
             self.conversation.stop()
+
+
+def _exit_code(command: Restart) -> int:
+    return 65 if command.kind is ResetKind.HARD else 64

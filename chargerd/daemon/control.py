@@ -17,8 +17,9 @@
 | tap | token, [evse] | {}: as if a card were tapped * |
 | start | outlet, [token] | {}: nobody is asked whether it may * |
 | stop | outlet | {} * |
+| unlock | outlet | {}: the lock has let go; refused while an authorised transaction runs * |
 | link.force | up: true, false, or null for by itself | {} * |
-| faults.clear | outlet, fault | {}: the guard was asked; it decides * |
+| faults.clear | outlet (0: the station), fault | {}: the guard was asked, if it is an outlet's; it decides * |
 | reset | kind: soft or hard | {outcome: accepted or scheduled} * |
 | shutdown | | {}; what charges goes on by its lease * |
 | sim.… | as in `hal.sim.dispatch`; not sim.watch | of the simulated world, where the board is one * |
@@ -92,6 +93,7 @@ class Api(Protocol):
     async def tap(self, token: str, evse: int | None) -> None: ...
     async def start(self, outlet: int, token: str | None) -> None: ...
     async def stop(self, outlet: int) -> None: ...
+    async def unlock(self, outlet: int) -> None: ...
     async def clear_fault(self, outlet: int, fault: str, who: str) -> None: ...
     async def reset(self, kind: str) -> Json: ...
     async def shutdown(self) -> None: ...
@@ -238,8 +240,11 @@ _METHODS: dict[str, _Method] = {
         lambda api, p, c: api.start(p.outlet(), p.token("token") if p.has("token") else None), ("outlet", "token")
     ),
     "stop": _Method(lambda api, p, c: api.stop(p.outlet()), ("outlet",)),
+    "unlock": _Method(lambda api, p, c: api.unlock(p.outlet()), ("outlet",)),
     "faults.clear": _Method(
-        lambda api, p, c: api.clear_fault(p.outlet(), p.text("fault", _FAULT, "the name of a fault"), c.who),
+        lambda api, p, c: api.clear_fault(
+            p.whole("outlet", 0, 64), p.text("fault", _FAULT, "the name of a fault"), c.who
+        ),
         ("outlet", "fault"),
     ),
     "reset": _Method(lambda api, p, c: api.reset(p.text("kind", _KIND, "soft or hard")), ("kind",)),

@@ -12,7 +12,17 @@ from typing import Any, Protocol, TypeVar
 from chargerd import __version__
 from chargerd.config_schema import Config
 from chargerd.core.commands import Outcome
-from chargerd.core.events import CardsChanged, Event, RemoteStart, RemoteStop, ResetAsked, ResetKind, TokenSeen
+from chargerd.core.events import (
+    CardsChanged,
+    Event,
+    Fault,
+    RemoteStart,
+    RemoteStop,
+    ResetAsked,
+    ResetKind,
+    TokenSeen,
+    UnlockAsked,
+)
 from chargerd.core.moment import Moment
 from chargerd.core.state import Outlet
 from chargerd.core.status import Joint, joint
@@ -20,7 +30,7 @@ from chargerd.core.token import Token
 from chargerd.core.variables import ENTRIES
 from chargerd.core.variables_table import Access, Entry, Source
 from chargerd.daemon import picture
-from chargerd.daemon.charger import Charger, Happened
+from chargerd.daemon.charger import SET_ASIDE, Charger, Happened
 from chargerd.daemon.clock import Clock, text_of
 from chargerd.daemon.control import BadParams, Json, Refused, Tell
 from chargerd.daemon.csms import LinkState
@@ -101,7 +111,7 @@ class Operator:
                 "operative": state.operative,
                 "boot": state.boot.status.value,
                 "uptime": round(now.mono - self._born.mono),
-                "reset": None if state.reset is None else state.reset.value,
+                "reset": None if state.reset is None else state.reset.kind.value,
             },
             "link": await self.link(),
             "guard": {"connected": self._guard.connected, "since": self._ago(self._guard.since)},
@@ -114,7 +124,8 @@ class Operator:
             "devices": {} if self._devices is None else dict(self._devices.errors),
             "lobby": picture.lobby(state, now),
             "outlets": outlets,
-            "faults": [{"outlet": outlet["rank"], "fault": fault} for outlet in outlets for fault in outlet["faults"]],
+            "faults": [{"outlet": 0, "fault": fault} for fault in sorted(state.faults)]
+            + [{"outlet": outlet["rank"], "fault": fault} for outlet in outlets for fault in outlet["faults"]],
         }
 
     def watch(self, tell: Tell) -> Callable[[], None]:
@@ -244,7 +255,21 @@ class Operator:
         if await self._ask(lambda n: RemoteStop(n, tx, local=True)) is not Outcome.ACCEPTED:
             raise Refused(f"the transaction at outlet {outlet} is ending already")
 
+    async def unlock(self, outlet: int) -> None:
+        """Refused where somebody charges: who wants that ended, ends it first."""
+        self._outlet(outlet)
+        match await self._ask(lambda n: UnlockAsked(n, outlet)):
+            case Outcome.NOT_SUPPORTED:
+                raise Refused(f"outlet {outlet} has a fixed cable")
+            case Outcome.ONGOING_TRANSACTION:
+                raise Refused(f"a transaction runs at outlet {outlet}: chargerctl stop {outlet}")
+            case Outcome.UNLOCK_FAILED:
+                raise Refused(f"the lock of outlet {outlet} did not let go: push the plug home and try once more")
+
     async def clear_fault(self, outlet: int, fault: str, who: str) -> None:
+        if outlet == 0:
+            self._clear_own(fault, who)
+            return
         faults = self._outlet(outlet).live.faults
         if not self._guard.connected:
             raise Refused("the guard is not connected: systemctl status chargerd-guard")
@@ -252,8 +277,17 @@ class Operator:
             raise Refused(f"outlet {outlet} has no fault {fault}; it has {', '.join(sorted(faults)) or 'none'}")
         self._guard.clear(outlet, fault, who)
 
+    def _clear_own(self, fault: str, who: str) -> None:
+        faults = self._charger.state.faults
+        if fault not in faults:
+            raise Refused(f"the station has no fault {fault}; it has {', '.join(sorted(faults)) or 'none'}")
+        if fault != SET_ASIDE:
+            raise Refused(f"{fault} ends by itself, once its cause is gone")
+        log.info("fault %s cleared by %s", fault, who)
+        self._charger.feed(Fault(0, fault, False))
+
     async def reset(self, kind: str) -> Json:
-        outcome = await self._ask(lambda n: ResetAsked(n, ResetKind(kind)))
+        outcome = await self._ask(lambda n: ResetAsked(n, ResetKind(kind), local=True))
         return {"outcome": outcome.value}
 
     async def shutdown(self) -> None:

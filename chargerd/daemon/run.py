@@ -279,7 +279,7 @@ class Daemon:
         facts = self._static_facts | {"now": text_of(self.clock.now().wall)}
         words = {o.site.rank: _word(state, o.site.rank) for o in state.outlets}
         facts["station_state"] = "Available" if state.operative else "Unavailable"
-        facts["station_problem"] = _bool(all(o.live.faults for o in state.outlets))
+        facts["station_problem"] = _bool(bool(state.faults) or all(o.live.faults for o in state.outlets))
         for outlet in state.outlets:
             site = outlet.site
             reading = outlet.live.reading

@@ -115,6 +115,12 @@ async def test_a_refusal_says_why(fake: FakeApi, run: Run) -> None:
     assert json.loads(err) == {"error": {"code": -32000, "message": "no transaction runs at outlet 1"}}
 
 
+async def test_the_lock_and_the_stations_own_faults(fake: FakeApi, run: Run) -> None:
+    assert await run("unlock", "1") == (0, "unlocked\n", "")
+    assert await run("clear", "0", "EventSetAside") == (0, "station: EventSetAside cleared\n", "")
+    assert [done[:3] for done in fake.done] == [("unlock", 1), ("clear", 0, "EventSetAside")]
+
+
 async def test_clearing_looks_whether_the_fault_went(fake: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await run("clear", "1", "PilotShort") == (0, "outlet 1: PilotShort cleared\n", "")
     monkeypatch.setattr(commands, "CLEARING", 0.0)

@@ -59,6 +59,11 @@ def test_status_when_all_is_well() -> None:
     )
 
 
+def test_a_plug_that_is_held_says_for_whom_and_how_to_get_it_out() -> None:
+    told = show.status(api.status(outlets=[api.outlet(2, cable=True, locked=True, held="…C3D4")]), PLAIN)
+    assert "plug held for card …C3D4 (or: chargerctl unlock 2)" in told
+
+
 def test_status_when_nothing_is_well() -> None:
     link = api.link(phase="waiting", attempt=4, last_error="DNS: no such host", next_try=35.2)
     picture = api.status(

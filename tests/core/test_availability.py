@@ -8,6 +8,7 @@ from chargerd.core.commands import Outcome, Restart, WishLock
 from chargerd.core.events import (
     AvailabilityAsked,
     Power,
+    RemoteStart,
     ResetAsked,
     ResetKind,
     Scope,
@@ -17,6 +18,7 @@ from chargerd.core.events import (
 from chargerd.core.records import Reason
 from chargerd.core.state import TxWindow
 from chargerd.core.status import Joint
+from chargerd.core.token import Token
 from tests.core.desk import Desk
 from tests.core.test_flow import ANN, BOB, plug_in, tap, unplug
 
@@ -126,6 +128,32 @@ def test_the_cable_stays_locked_after_the_vehicle_left_until_its_card_returns() 
     assert desk.sent(WishLock)[-1] == WishLock(1, False)
 
 
+@pytest.mark.req("1.6 §4.10")
+@pytest.mark.parametrize("kind", ["Local", "Central"])
+def test_no_cable_is_held_for_a_token_that_nobody_can_bring_back(kind: str) -> None:
+    desk = Desk(unlock_on_ev_disconnect="false")
+    plug_in(desk)
+    desk.feed(RemoteStart(4, Token("APP", kind), 1, local=kind == "Local"))
+    desk.charge()
+    desk.feed(Power(1, False))
+    desk.truth(1, 0, True, locked=True)
+    assert desk.transactions()[-1].reason is Reason.VEHICLE_OUT
+    assert desk.sent(WishLock)[-1] == WishLock(1, False)
+
+
+@pytest.mark.req("1.6 §4.10")
+def test_no_stranger_takes_a_cable_that_is_held_for_its_owner() -> None:
+    desk = Desk(unlock_on_ev_disconnect="false")
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(Power(1, False))
+    desk.truth(1, 0, True, locked=True)
+    tap(desk, BOB)
+    desk.after(200)
+    assert desk.sent(WishLock)[-1] == WishLock(1, True)
+
+
 @pytest.mark.req("B12.FR.03")
 def test_while_a_reset_waits_for_idle_the_card_still_stops_and_nothing_new_starts() -> None:
     desk = Desk(outlets=2)
@@ -146,5 +174,6 @@ def test_a_transaction_nobody_is_authorised_for_does_not_keep_the_lock() -> None
     desk = Desk(window=TxWindow(frozenset({"EVConnected"}), frozenset({"EVConnected"})))
     plug_in(desk)
     desk.feed(UnlockAsked(5, 1))
+    desk.after(6)
     assert desk.answers()[-1].outcome is Outcome.UNLOCKED
     assert desk.told() == [("started", "plugged")]

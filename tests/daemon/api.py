@@ -27,6 +27,7 @@ def outlet(rank: int = 1, **changes: Any) -> Json:
         "limit": "no-vehicle",
         "faults": [],
         "operative": True,
+        "held": None,
         "token": None,
         "transaction": None,
         "reading": {"energy": 12345.0, "power": 0.0, "amps": [0.0, 0.0, 0.0], "age": 0.4},
@@ -176,6 +177,9 @@ class FakeApi:
 
     async def stop(self, outlet: int) -> None:
         raise Refused(f"no transaction runs at outlet {outlet}")
+
+    async def unlock(self, outlet: int) -> None:
+        self.done.append(("unlock", outlet))
 
     async def clear_fault(self, outlet: int, fault: str, who: str) -> None:
         self.done.append(("clear", outlet, fault, who))

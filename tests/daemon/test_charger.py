@@ -364,10 +364,22 @@ def test_an_event_that_cannot_be_digested_is_set_aside(tmp_path: Path, monkeypat
         poisoned(monkeypatch, TokenSeen)
         before = rig.charger.state
         rig.feed(TokenSeen(ANN))
-        assert rig.charger.state is before
+        assert rig.charger.state == replace(before, faults=frozenset({"EventSetAside"}))
         assert rig.codes == []
         rig.feed(Power(1, False))
-        assert rig.charger.state is not before
+        assert rig.charger.state.outlets != before.outlets
+
+    scene(play, tmp_path)
+
+
+def test_the_fault_that_tells_of_it_is_no_reason_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play(rig: Rig) -> None:
+        poisoned(monkeypatch, Fault)
+        rig.feed(Fault(1, "DiodeFault", True))
+        assert rig.codes == []
+        assert sum("set aside" in line.message for line in caplog.records) == 2
 
     scene(play, tmp_path)
 

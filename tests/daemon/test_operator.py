@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chargerd.core.events import Power, Storage
 from chargerd.daemon.control import BadParams, Refused
 from chargerd.daemon.operator import Operator
 from chargerd.daemon.store import Batch
@@ -239,6 +240,36 @@ def test_settings_are_shown_and_secrets_are_not(tmp_path: Path) -> None:
         assert config["station"]["id"] == "CS-0001"
         assert "password" not in config["csms"]
         json.dumps([every, config], allow_nan=False)
+
+    play(tmp_path, story)
+
+
+def test_the_lock_lets_go_unless_somebody_charges(tmp_path: Path) -> None:
+    async def story(whole: Whole, operator: Operator) -> None:
+        await operator.unlock(1)
+        await whole.plug()
+        await operator.start(1, None)
+        await whole.until(lambda: whole.world.outlets[0].closed)
+        with pytest.raises(Refused, match="chargerctl stop 1"):
+            await operator.unlock(1)
+        with pytest.raises(BadParams):
+            await operator.unlock(2)
+
+    play(tmp_path, story)
+
+
+def test_a_fault_of_the_program_is_shown_and_cleared(tmp_path: Path) -> None:
+    async def story(whole: Whole, operator: Operator) -> None:
+        assert whole.daemon is not None
+        with pytest.raises(Refused, match="has no fault"):
+            await operator.clear_fault(0, "EventSetAside", "uid 0")
+        whole.daemon.charger.feed(Power(99, True))
+        assert (await operator.status())["faults"] == [{"outlet": 0, "fault": "EventSetAside"}]
+        await operator.clear_fault(0, "EventSetAside", "uid 0")
+        assert (await operator.status())["faults"] == []
+        whole.daemon.charger.feed(Storage(False))
+        with pytest.raises(Refused, match="by itself"):
+            await operator.clear_fault(0, "StorageFailure", "uid 0")
 
     play(tmp_path, story)
 

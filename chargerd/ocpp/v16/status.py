@@ -32,7 +32,9 @@ _ERRORS = {
     "DeviceFailure": "InternalError",
     "GuardLost": "InternalError",
     "StorageFailure": "InternalError",
+    "EventSetAside": "InternalError",
 }
+_WARNINGS = {"EventSetAside"}  # of the station as a whole: charging goes on
 _RANK = {name: rank for rank, name in enumerate(_ERRORS)}
 
 
@@ -51,11 +53,10 @@ def render_status(slot: str, facts: Json, at: Moment, stamp: Stamp) -> Outgoing:
 
 def _station(station: Station) -> Json:
     """Faulted by what concerns the station as a whole, never by the state of its connectors (§4.9)."""
-    faults = {"GuardLost"} & {name for outlet in station.outlets for name in outlet.live.faults}
-    faults |= set() if station.storage else {"StorageFailure"}
-    if faults:
+    faults = {"GuardLost"} & {name for outlet in station.outlets for name in outlet.live.faults} | station.faults
+    if faults - _WARNINGS:
         return _facts(Joint.FAULTED, faults)
-    return _facts(Joint.AVAILABLE if station.operative and not station.stopped else Joint.UNAVAILABLE, ())
+    return _facts(Joint.AVAILABLE if station.operative and not station.stopped else Joint.UNAVAILABLE, faults)
 
 
 def _connector(station: Station, outlet: Outlet) -> Json:

@@ -24,6 +24,7 @@ _BOOT_REASON = {
     BootCause.SOFT_RESET: "RemoteReset",
     BootCause.HARD_RESET: "RemoteReset",
     BootCause.SCHEDULED_RESET: "ScheduledReset",
+    BootCause.LOCAL_RESET: "LocalReset",
     BootCause.TRIGGERED: "Triggered",
     BootCause.WATCHDOG: "Watchdog",
     BootCause.UNKNOWN: "Unknown",

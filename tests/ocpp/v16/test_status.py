@@ -153,7 +153,7 @@ def test_a_fault_that_does_not_stop_the_outlet_is_a_warning() -> None:
     ("here", "fault"),
     [
         (station(faulty("DiodeFault"), faulty("OverTemperature", "GuardLost")), "GuardLost"),
-        (replace(station(), storage=False), "StorageFailure"),
+        (replace(station(), faults=frozenset({"StorageFailure"})), "StorageFailure"),
     ],
 )
 def test_a_fault_of_the_whole_station_is_told_at_connector_0(here: Station, fault: str) -> None:
