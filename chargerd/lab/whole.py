@@ -121,7 +121,10 @@ class MemoryLink:
 
 
 class Whole:
-    """`state_dir` holds the database. `link` None: a memory link to `csms`; no `csms`: a charger without a backend."""
+    """`state_dir` holds the database. `link` None: a memory link to `csms`; no `csms`: a charger without a backend.
+
+    `boots`: number of this boot of the machine, where the directory has seen others.
+    """
 
     def __init__(
         self,
@@ -144,6 +147,7 @@ class Whole:
         max_amps: float | None = None,
         metered: bool = True,
         readers: Sequence[int | None] = (None,),
+        boots: int = 1,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.csms, self._link, self._gate, self._inline, self._control = csms, link, gate, inline, control
@@ -172,7 +176,7 @@ class Whole:
         self._watchdog, self._leap = watchdog, leap
         self._random = random.Random(seed)
         self._ids = itertools.count(1)
-        self._boots = 1
+        self._boots = boots
         self._booted = 0.0
         self._guard: NearGuard | None = None
         self.guard: Guard | None = None
@@ -222,7 +226,7 @@ class Whole:
             link=self._link or memory,
             boot_id=f"boot-{self._boots}",
             mint=lambda: f"tx-{self._boots}-{self.deaths}-{next(self._ids)}",
-            message_id=lambda: f"m-{next(self._ids)}",
+            message_id=lambda: f"m-{self._boots}-{next(self._ids)}",
             chance=self._random.random,
             control=self._control,
             sim=near.call,

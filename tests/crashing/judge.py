@@ -60,6 +60,17 @@ def judge(evidence: Evidence, cars: int, endings: int) -> list[str]:
 
     `cars` were charged, once each; `endings`: cuts that may end what runs, and so part each session in two.
     """
+    found = judge_books(evidence)
+    for outlet, audit in enumerate(evidence.audits, 1):
+        found.extend(_contactor(outlet, audit))
+    sessions, closings = len(evidence.csms.books.sessions), sum(audit["closed"] for audit in evidence.audits)
+    if not all(cars <= count <= cars * (1 + endings) for count in (sessions, closings)):
+        found.append(f"{sessions} sessions and {closings} closings of the contactor for {cars} cars")
+    return found
+
+
+def judge_books(evidence: Evidence) -> list[str]:
+    """Only what was told and written: the contactor's closings are another matter."""
     found = [*evidence.csms.violations(), *evidence.csms.books.judge()]
     for outlet, register in enumerate(evidence.registers, 1):
         found.extend(_end_to_end(evidence, outlet, register))
@@ -67,11 +78,6 @@ def judge(evidence: Evidence, cars: int, endings: int) -> list[str]:
     found.extend(f"left in the queue: {row}" for row in evidence.waiting)
     if evidence.dead:
         found.append(f"{evidence.dead} dead letters")
-    for outlet, audit in enumerate(evidence.audits, 1):
-        found.extend(_contactor(outlet, audit))
-    sessions, closings = len(evidence.csms.books.sessions), sum(audit["closed"] for audit in evidence.audits)
-    if not all(cars <= count <= cars * (1 + endings) for count in (sessions, closings)):
-        found.append(f"{sessions} sessions and {closings} closings of the contactor for {cars} cars")
     return found
 
 
