@@ -8,6 +8,7 @@ one answer, anything else at most one, an answer of its own none at all.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 import time
@@ -21,6 +22,7 @@ from chargerd.lab import schema
 from tests.hostile.reading import read
 from tests.hostile.speech import Speech, written
 
+LATEST = 1000
 PATIENCE = 60.0  # s of the station's time for an answer to a CALL
 TIME = "2027-01-15T08:00:00Z"
 
@@ -45,6 +47,22 @@ class Account:
     news: str = ""  # what the last answer was, for the corpus
 
 
+class Log:
+    """Every frame, both ways, as a digest; the latest ones whole."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self.latest: deque[str] = deque(maxlen=LATEST)
+
+    def enter(self, at: float, direction: str, raw: bytes) -> None:
+        self._digest.update(f"{at:.6f}{direction}{len(raw)} ".encode() + raw)
+        self.latest.append(f"{at:.3f} {direction} {raw[:400]!r}")
+
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+
 class Backend:
     """Made anew with each daemon through `Whole(link=…)`; `kind` and `boot` say how it answers from now on."""
 
@@ -54,7 +72,7 @@ class Backend:
         self.registered = False
         self.calls: list[tuple[str, str]] = []  # id and action of the station's CALLs that wait
         self.heard: Counter[str] = Counter()  # the station's CALLs by action
-        self.log: list[str] = []  # every frame, both ways
+        self.log = Log()
         self._owed: dict[str, list[Owed]] = {}
         self._loose: deque[float] = deque()  # frames that may be answered once, and until when
         self._ids = 0
@@ -99,7 +117,7 @@ class Backend:
     def send(self, frame: str) -> bool:
         if not self._open:
             return False
-        self.log.append(f"{asyncio.get_running_loop().time():.3f} < {frame}")
+        self.log.enter(asyncio.get_running_loop().time(), "<", frame.encode())
         self._take(json.loads(frame))
         return True
 
@@ -167,7 +185,7 @@ class Backend:
     def _deliver(self, raw: bytes) -> None:
         self.account.thrown += 1
         self.account.news = ""
-        self.log.append(f"{asyncio.get_running_loop().time():.3f} > {raw[:400]!r}")
+        self.log.enter(asyncio.get_running_loop().time(), ">", raw)
         try:
             text: str | bytes = raw.decode()
         except UnicodeDecodeError:

@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.hostile.corpus import Corpus
 from tests.hostile.episode import Plan, perform
 
+EVERY = 10_000
+KEPT = Path(__file__).parents[2] / ".fuzz" / "frames"
 VERSIONS = ("1.6", "2.0.1")
 ABOUT = """\
 A hostile backend: lawful, twisted, bent and spoiled frames at a whole charger that has a car, in virtual time. Every
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ocpp", choices=VERSIONS, help="version (each in turn)")
     parser.add_argument("--lawless", action="store_true", help="only frames that no station may heed")
     parser.add_argument(
-        "--corpus", type=Path, metavar="DIR", help="also begin with the frames there, and keep new ones"
+        "--corpus", type=Path, default=KEPT, metavar="DIR", help="where frames that were news are kept (.fuzz/frames)"
     )
     given = parser.parse_args(arguments)
     versions = (given.ocpp,) if given.ocpp else VERSIONS
@@ -39,10 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began, thrown, bad, seed = time.monotonic(), 0, 0, given.seed
     _say(f"{len(corpus)} frames to begin with")
     _memory("before", 0)
+
+    def progress(frames: int) -> None:
+        if frames % EVERY == 0:
+            _memory(f"  {plan}: after {frames}", len(corpus))
+
     while (time.monotonic() - began < given.minutes * 60) if given.minutes else thrown < given.frames:
         version = versions[seed % len(versions)]
         plan = Plan(version, seed, given.each, given.lawless or seed % 4 >= 3)
-        outcome = perform(plan, corpus)
+        outcome = perform(plan, corpus, progress)
         account = outcome.account
         answers += account.answers
         thrown += account.thrown

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from chargerd.daemon.store import Store
 from chargerd.lab.pace import VirtualLoop, run
 from chargerd.lab.whole import Whole
 from hal.api import DeviceError
-from tests.hostile.backend import Account, Backend
-from tests.hostile.corpus import Corpus
+from tests.hostile.backend import Account, Backend, Log
+from tests.hostile.corpus import Corpus, Memory
 from tests.hostile.reading import read
 from tests.hostile.speech import Speech, written
 
@@ -65,18 +65,20 @@ class Plan:
 class Outcome:
     plan: Plan
     account: Account
-    log: Sequence[str]
-    """Every frame on the wire, both ways: the same for the same plan."""
+    log: Log
+    """Of the wire: the same for the same plan."""
 
 
-def perform(plan: Plan, corpus: Corpus | None = None) -> Outcome:
+def perform(plan: Plan, corpus: Corpus | None = None, thrown: Callable[[int], None] = lambda n: None) -> Outcome:
+    """`thrown` is told the number of frames after each of them."""
     with tempfile.TemporaryDirectory(prefix="hostile-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as at:
-        return run(VirtualLoop(1000.0), Episode(Path(at), plan, corpus or Corpus()).play())
+        return run(VirtualLoop(1000.0), Episode(Path(at), plan, corpus or Corpus(), thrown).play())
 
 
 class Episode:
-    def __init__(self, folder: Path, plan: Plan, corpus: Corpus) -> None:
-        self._folder, self._plan, self._corpus = folder, plan, corpus
+    def __init__(self, folder: Path, plan: Plan, corpus: Corpus, thrown: Callable[[int], None]) -> None:
+        self._folder, self._plan, self._thrown = folder, plan, thrown
+        self._memory = Memory(corpus, plan.version)
         self._chance = random.Random(f"{plan.version}{plan.seed}{plan.lawless}")
         self.account = Account()
         subprotocol = f"ocpp{plan.version}"
@@ -127,6 +129,7 @@ class Episode:
             if not self._plan.lawless and self._chance.random() < 0.01:
                 await self._happen()
             await self._throw()
+            self._thrown(self.account.thrown)
             self._bounds()
             self.backend.look()
             await asyncio.sleep(self._chance.expovariate(1 / SPACE) if self._chance.random() < 0.98 else 3.0)
@@ -221,7 +224,7 @@ class Episode:
                 return
             self._ordered = self._ordered or found.action in ORDERS
         backend.throw(raw)
-        self._corpus.learn(self._plan.version, raw, self.account.news)
+        self._memory.learn(raw, self.account.news)
 
     def _frame(self) -> bytes:
         chance, speech = self._chance, self._speech
@@ -241,7 +244,7 @@ class Episode:
                 return written([chance.choice((3, 4)), chance.choice(("stray", "", *known)), speech.response(action)])
         if chance.random() < 0.2:
             return chance.randbytes(chance.choice((0, 1, 60)))
-        kept = self._corpus.choose(chance, self._plan.version)
+        kept = self._memory.choose(chance)
         return speech.spoiled(kept) if chance.random() < 0.5 else kept
 
     # ---- what must hold
