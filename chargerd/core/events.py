@@ -259,9 +259,13 @@ class CardsChanged:
 
 @dataclass(frozen=True, slots=True)
 class PowerRestored:
-    """First event after loading. `rebooted`: another OS boot than the one that wrote the state."""
+    """First event after loading. `rebooted`: another OS boot than the one that wrote the state.
+
+    `away`: seconds since anything was written before, None: nobody can say.
+    """
 
     rebooted: bool
+    away: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

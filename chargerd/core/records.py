@@ -30,6 +30,7 @@ class Cause(StrEnum):
     CONNECT_TIMEOUT = "connect-timeout"
     FAULT = "fault"
     POWER_LOSS = "power-loss"
+    RESUMED = "resumed"  # after a power cut
     RESET = "reset"
     UNLOCK = "unlock"
 

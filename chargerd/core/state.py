@@ -108,6 +108,7 @@ class Visit:
     tx: Tx | None = None
     finished: bool = False  # a transaction of this visit has ended
     parted: bool = False  # the vehicle left the transaction, which went on without it or ended for that
+    recalled: bool = False  # from before the power went: its vehicle has yet to be seen again
     held: Token | None = None  # the cable stays locked until this token comes back
     barred_at: float | None = None  # Wh; the authority said no, and the transaction goes on without energy from here
 

@@ -136,8 +136,8 @@ def _take(draft: Draft, event: Event) -> None:
             draft.do(Answer(ask, Outcome.ACCEPTED))
         case CardsChanged(cards):
             draft.set(cards=MappingProxyType({id.casefold(): group for id, group in cards}))
-        case PowerRestored(rebooted):
-            _restored(draft, rebooted)
+        case PowerRestored():
+            _restored(draft, event)
         case Storage(works):
             others = draft.state.faults - {"StorageFailure"}
             _set_faults(draft, 0, others if works else others | {"StorageFailure"})
@@ -254,20 +254,33 @@ def _set(draft: Draft, values: tuple[tuple[str, str], ...]) -> None:
         draft.set(cache=MappingProxyType({}))
 
 
-def _restored(draft: Draft, rebooted: bool) -> None:
+def _restored(draft: Draft, event: PowerRestored) -> None:
     """Back from a crash, a restart or a power cut: with the same state, and the reason for what cannot go on."""
-    cause = draft.state.next_boot or (BootCause.POWER_UP if rebooted else BootCause.WATCHDOG)
+    planned, rebooted = draft.state.next_boot, event.rebooted
+    cause = planned or (BootCause.POWER_UP if rebooted else BootCause.WATCHDOG)
     if rebooted and cause is BootCause.UNKNOWN:  # it had been stopped in order
         cause = BootCause.POWER_UP
     draft.set(boot=replace(draft.state.boot, cause=cause), next_boot=None)
     started = cause is BootCause.POWER_UP
     draft.tell(Security(draft.now, "StartupOfTheDevice" if started else "ResetOrReboot", cause.value))
     for rank, found in list(draft.visits()):
-        if found.tx is not None and rebooted:
-            transaction.stop(draft, rank, Reason.POWER_LOSS, Cause.POWER_LOSS)
-        transaction.resume(draft, rank)
         if rebooted:
-            draft.set_visit(rank, auth=None, connect_by=None, plug=0)
+            if not _resumable(draft, rank, event.away):
+                if found.tx is not None:
+                    reason = Reason.POWER_LOSS if planned is None else Reason.REBOOT
+                    transaction.stop(draft, rank, reason, Cause.POWER_LOSS)
+                draft.set_visit(rank, auth=None)
+            draft.set_visit(rank, connect_by=None, plug=0, recalled=found.plug != 0 or found.recalled)
+        transaction.resume(draft, rank)
+
+
+def _resumable(draft: Draft, rank: int, away: float | None) -> bool:
+    """May what ran at the outlet go on, after so many seconds without power (TxCtrlr.ResumptionTimeout)?"""
+    visit = draft.visit(rank)
+    assert visit is not None
+    runs = visit.tx is not None and visit.tx.told and visit.tx.stopping is None
+    longest = draft.state.variables.get_int("resumption_timeout")
+    return rank != LOBBY and runs and away is not None and 0 <= away <= longest and longest > 0
 
 
 def wake_at(state: Station, now: Moment) -> float | None:

@@ -27,11 +27,11 @@ def points(draft: Draft, rank: int) -> frozenset[str]:
     visit = draft.visit(rank)
     assert visit is not None
     held = set()
-    if visit.plug:
+    if visit.plug or visit.recalled:
         held.add("EVConnected")
     if visit.auth is not None:
         held.add("Authorized")
-    if visit.plug and visit.auth is not None:
+    if len(held) == 2:
         held.add("PowerPathClosed")
     if rank != LOBBY and draft.outlet(rank).live.powered:
         held.add("EnergyTransfer")
@@ -57,6 +57,8 @@ def settle(draft: Draft, rank: int) -> None:
         if fallen & draft.window.stop:
             if "EVConnected" in fallen:
                 stop(draft, rank, Reason.VEHICLE_OUT, Cause.VEHICLE_OUT)
+            elif visit.recalled:
+                stop(draft, rank, Reason.POWER_LOSS, Cause.POWER_LOSS)
             else:
                 stop(draft, rank, Reason.OTHER, Cause.CHARGING_STATE)
         elif "EVConnected" in risen:
@@ -65,12 +67,13 @@ def settle(draft: Draft, rank: int) -> None:
 
 
 def _may_begin(draft: Draft, rank: int) -> bool:
-    """Nothing begins that could not be written down, or not be measured because the meter has yet to answer."""
+    """Nothing begins that could not be written down, not be measured as the meter has yet to answer, or not be seen."""
     if rank == LOBBY:
         return beginning(draft.state)
     outlet = draft.outlet(rank)
     unmeasured = outlet.live.reading is None and "PowerMeterFailure" in blocking(draft.state, outlet)
-    return beginning(draft.state) and not unmeasured
+    unseen = outlet.visit is not None and outlet.visit.recalled
+    return beginning(draft.state) and not unmeasured and not unseen
 
 
 def _begin(draft: Draft, rank: int, visit: Visit, risen: frozenset[str]) -> None:

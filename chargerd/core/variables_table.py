@@ -239,6 +239,8 @@ _SETTINGS = (
         choices=TX_POINTS,
         may_be_empty=False,
     ),
+    # 0: none is resumed. Where no battery-backed clock measures the outage, none is either.
+    _seconds("resumption_timeout", 0, "", "TxCtrlr.ResumptionTimeout"),
     _switch("tx_before_accepted", True, "", "TxCtrlr.TxBeforeAcceptedEnabled"),
     _switch("stop_on_ev_disconnect", True, "StopTransactionOnEVSideDisconnect", "TxCtrlr.StopTxOnEVSideDisconnect"),
     _switch("stop_on_invalid_id", True, "StopTransactionOnInvalidId", "TxCtrlr.StopTxOnInvalidId"),

@@ -21,6 +21,7 @@ def settle(draft: Draft, rank: int) -> None:
     """Bring the visit at one outlet in line with what is there."""
     live = draft.outlet(rank).live
     if live.known:
+        _seen_again(draft, rank)
         visit = draft.visit(rank)
         if visit is not None and visit.plug and visit.plug != live.plug:
             _vehicle_out(draft, rank, Reason.REBOOT if live.plug else Reason.VEHICLE_OUT)
@@ -34,6 +35,24 @@ def settle(draft: Draft, rank: int) -> None:
         _free(draft, rank)
         _faults(draft, rank)
     timeouts(draft, rank)
+
+
+def _seen_again(draft: Draft, rank: int) -> None:
+    """After a power cut the guard's first truth decides: a vehicle at this outlet is the one that was there.
+
+    Its connection is no new edge; without one, a transaction that was to go on ends after all.
+    """
+    visit, live = draft.visit(rank), draft.outlet(rank).live
+    if visit is None or not visit.recalled:
+        return
+    draft.set_visit(rank, recalled=False, plug=live.plug)
+    if visit.tx is None or visit.tx.stopping is not None or not visit.tx.told:
+        return
+    if not live.plug:
+        stop(draft, rank, Reason.POWER_LOSS, Cause.POWER_LOSS)
+    else:
+        draft.set_tx(rank, state=ChargingState.SUSPENDED_EVSE)
+        update(draft, rank, Cause.RESUMED)
 
 
 def left(draft: Draft, rank: int, plug: int) -> None:

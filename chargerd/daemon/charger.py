@@ -109,9 +109,9 @@ class Charger:
         self.on_variables: Callable[[], None] = lambda: None
         self.watchers: set[Callable[[Happened], None]] = set()
 
-    def begin(self, rebooted: bool) -> None:
+    def begin(self, rebooted: bool, away: float | None = None) -> None:
         """The first event after loading."""
-        self.feed(PowerRestored(rebooted))
+        self.feed(PowerRestored(rebooted, away))
 
     # ---- in
 

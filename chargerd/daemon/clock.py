@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from chargerd.core.moment import Moment
 
@@ -21,6 +22,14 @@ _SANE = (datetime(2024, 1, 1, tzinfo=UTC).timestamp(), datetime(2200, 1, 1, tzin
 def synchronised() -> bool:
     """Does the kernel call its clock synchronised (adjtimex, as NTP daemons tell it)?"""
     return _LIBC.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)) not in (-1, _TIME_ERROR)
+
+
+def battery_backed(rtc: Path = Path("/sys/class/rtc")) -> bool:
+    """Did the kernel take its time from a clock that runs on without power (rtc-class, hctosys)?"""
+    try:
+        return any((each / "hctosys").read_text().strip() == "1" for each in rtc.iterdir())
+    except OSError:
+        return False
 
 
 class Clock:

@@ -29,7 +29,7 @@ from chargerd.core.moment import Moment
 from chargerd.core.state import OutletSite, Site, Station, TxWindow
 from chargerd.core.status import Joint, joint
 from chargerd.daemon.charger import Charger
-from chargerd.daemon.clock import Clock, synchronised, text_of
+from chargerd.daemon.clock import Clock, battery_backed, synchronised, text_of
 from chargerd.daemon.control import ControlServer, must_be_free
 from chargerd.daemon.conversation import Conversation
 from chargerd.daemon.csms import BackOff, Endpoint, Link, LinkSettings, LinkState
@@ -75,7 +75,10 @@ def dialect_of(version: str) -> Dialect:
 
 
 class Daemon:
-    """One run. `exit` gives the code to leave with, once `leave` was called."""
+    """One run. `exit` gives the code to leave with, once `leave` was called.
+
+    `written`: unix seconds of the last write before this run; None: not known, or no clock runs without power here.
+    """
 
     def __init__(
         self,
@@ -88,6 +91,7 @@ class Daemon:
         readers: Sequence[Reader],
         link: LinkMaker = Link,
         boot_id: str,
+        written: float | None = None,
         mint: Callable[[], str] = lambda: str(uuid.uuid4()),
         message_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         chance: Callable[[], float] = _RANDOM.random,
@@ -101,6 +105,7 @@ class Daemon:
         clock.on_known = self._time_known
         self._rebooted = loaded.state.get("boot_id") != boot_id
         self._boot_id, self._message_id = boot_id, message_id
+        self._away = None if written is None else now.wall - written
         self.exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._static_facts = config.facts()
         self.charger = Charger(
@@ -138,7 +143,7 @@ class Daemon:
     async def start(self) -> None:
         """Everything runs after this; no backend is needed for it."""
         self.store.submit(Batch({"boot_id": self._boot_id}))
-        self.charger.begin(self._rebooted)
+        self.charger.begin(self._rebooted, self._away)
         self.guard.start()
         self.devices.start()
         if self.link is not None:
@@ -304,7 +309,9 @@ async def serve(config: Config, boot_id: str, notify: Callable[[str], None], wat
     """
     loop = asyncio.get_running_loop()
     must_be_free(config.control_socket)  # before the store: its books are the other one's
-    store = Store.open(Path(config.station.state_dir, "chargerd.db"))
+    database = Path(config.station.state_dir, "chargerd.db")
+    written = last_written(database)
+    store = Store.open(database)
     if store.set_aside is not None:
         log.error("the database was damaged and is set aside as %s", store.set_aside)
     daemon = Daemon(
@@ -315,6 +322,7 @@ async def serve(config: Config, boot_id: str, notify: Callable[[str], None], wat
         meters={n: hal.open_meter(o.meter) for n, o in enumerate(config.outlets, 1) if o.meter != NO_METER},
         readers=[Reader(r.device, hal.open_reader(r.device), r.evse) for r in config.readers],
         boot_id=boot_id,
+        written=written,
         sim=_simulation(config),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -330,6 +338,14 @@ async def serve(config: Config, boot_id: str, notify: Callable[[str], None], wat
         feeding.cancel()
     await daemon.stop()
     return code
+
+
+def last_written(database: Path) -> float | None:
+    """Unix seconds of the last write, where the clock is one that goes on without power (`Daemon`)."""
+    if not (synchronised() or battery_backed()):
+        return None
+    files = (database, database.with_name(database.name + "-wal"))
+    return max((file.stat().st_mtime for file in files if file.exists()), default=None)
 
 
 async def _feed_watchdog(notify: Callable[[str], None], interval: float) -> None:

@@ -178,6 +178,7 @@ class Whole:
         self._ids = itertools.count(1)
         self._boots = boots
         self._booted = 0.0
+        self._fell: float | None = None  # when the last power cut was
         self._guard: NearGuard | None = None
         self.guard: Guard | None = None
         self.daemon: Daemon | None = None
@@ -225,6 +226,7 @@ class Whole:
             ],
             link=self._link or memory,
             boot_id=f"boot-{self._boots}",
+            written=None if self._fell is None else EPOCH + self._fell,
             mint=lambda: f"tx-{self._boots}-{self.deaths}-{next(self._ids)}",
             message_id=lambda: f"m-{self._boots}-{next(self._ids)}",
             chance=self._random.random,
@@ -254,6 +256,7 @@ class Whole:
     def boot(self) -> None:
         """The machine comes back: another boot, and monotonic clocks begin anew."""
         self._boots += 1
+        self._fell = self.loop.time()
         self._booted = self.loop.time()
 
     async def stop_daemon(self) -> None:

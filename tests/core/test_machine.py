@@ -22,7 +22,7 @@ from chargerd.core.commands import AskAuthorize, BootCause, ReadMeter, Restart, 
 from chargerd.core.durable import changed, restore, rows
 from chargerd.core.moment import Moment
 from chargerd.core.power import entitled
-from chargerd.core.records import Edge, Record, Session, Transaction
+from chargerd.core.records import Edge, Reason, Record, Session, Transaction
 from chargerd.core.state import OutletSite, Site, Station, TxWindow
 from chargerd.core.station import initial, step, wake_at
 from chargerd.core.status import Joint, blocking, joint
@@ -151,6 +151,7 @@ class StationMachine(RuleBasedStateMachine):
             "local_pre_authorize": ("true", "false"),
             "offline_unknown_ids": ("true", "false"),
             "authorize_remote_start": ("true", "false"),
+            "resumption_timeout": ("0", "60"),
         }
         for name, words in choices.items():
             made = made.with_(name, data.draw(st.sampled_from(words), label=name))
@@ -385,8 +386,8 @@ class StationMachine(RuleBasedStateMachine):
     def stop_in_order(self) -> None:
         self.feed(ev.Stop())
 
-    @rule(rebooted=st.booleans())
-    def restart(self, rebooted: bool) -> None:
+    @rule(rebooted=st.booleans(), away=st.sampled_from((None, 3.0, 1000.0)))
+    def restart(self, rebooted: bool, away: float | None) -> None:
         body = json.loads(json.dumps(rows(self.state)))
         again = restore(self.state.site, body, self.base)
         assert rows(again) == rows(self.state)
@@ -400,7 +401,7 @@ class StationMachine(RuleBasedStateMachine):
             if rebooted:
                 bay.powered, bay.permit = False, None
                 bay.plug = next(self.plugs) if bay.plug else 0
-        self.feed(ev.PowerRestored(rebooted))
+        self.feed(ev.PowerRestored(rebooted, away))
 
     @rule(seconds=st.floats(0.1, 200.0))
     def time_passes(self, seconds: float) -> None:
@@ -498,9 +499,9 @@ def authorised_in_the_lobby(**variables: Any) -> Desk:
     return desk
 
 
-def reborn(desk: Desk, rebooted: bool = False) -> None:
+def reborn(desk: Desk, rebooted: bool = False, away: float | None = None) -> None:
     desk.state = restore(desk.state.site, json.loads(json.dumps(rows(desk.state))), Variables())
-    desk.feed(ev.PowerRestored(rebooted))
+    desk.feed(ev.PowerRestored(rebooted, away))
 
 
 def test_a_transaction_in_the_lobby_has_nothing_to_sample_yet() -> None:
@@ -626,3 +627,15 @@ def test_a_boot_that_was_lost_with_its_link_is_said_again_with_the_next() -> Non
     desk.after(1)
     desk.feed(ev.LinkUp())
     assert len(desk.sent(SendBoot)) == 1
+
+
+def test_where_a_transaction_ends_with_its_energy_a_power_cut_is_why() -> None:
+    desk = Desk(window=None, tx_start_points="EnergyTransfer", tx_stop_points="EnergyTransfer")
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.state = replace(desk.state, variables=desk.state.variables.with_("resumption_timeout", "60"))
+    reborn(desk, rebooted=True, away=5.0)
+    desk.state = replace(desk.state, variables=desk.state.variables.with_("resumption_timeout", "60"))
+    desk.truth(1, 55, True)
+    assert desk.transactions()[-1].reason is Reason.POWER_LOSS

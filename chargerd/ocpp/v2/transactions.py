@@ -46,6 +46,7 @@ _TRIGGER = {
     Cause.CONNECT_TIMEOUT: "EVConnectTimeout",
     Cause.FAULT: "AbnormalCondition",
     Cause.POWER_LOSS: "AbnormalCondition",
+    Cause.RESUMED: "ChargingStateChanged",
     Cause.RESET: "ResetCommand",
     Cause.UNLOCK: "UnlockCommand",
 }
