@@ -636,6 +636,5 @@ def test_where_a_transaction_ends_with_its_energy_a_power_cut_is_why() -> None:
     desk.charge()
     desk.state = replace(desk.state, variables=desk.state.variables.with_("resumption_timeout", "60"))
     reborn(desk, rebooted=True, away=5.0)
-    desk.state = replace(desk.state, variables=desk.state.variables.with_("resumption_timeout", "60"))
     desk.truth(1, 55, True)
     assert desk.transactions()[-1].reason is Reason.POWER_LOSS

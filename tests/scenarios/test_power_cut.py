@@ -6,7 +6,7 @@ operator lets it go on (TxCtrlr.ResumptionTimeout), a vehicle that is there when
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
@@ -65,9 +65,9 @@ async def held(at: Round) -> None:
     await at.wait(10.0)
 
 
-State = Callable[[Round], Awaitable[None]]
+State = Callable[[Round], Coroutine[object, object, None]]
 EVERY = (idle, cable, vehicle, card, cable_and_card, charging, suspended, stopping, finished, held)
-WHERE = {  # 1.6's word after a power cut, the reasons of what has ended, whether the plug is locked
+WHERE: dict[State, tuple[str, list[str], bool]] = {  # 1.6's word after a power cut, the reasons of what has ended, whether the plug is locked
     idle: ("Available", [], False),
     cable: ("Preparing", [], False),
     vehicle: ("Preparing", [], False),
