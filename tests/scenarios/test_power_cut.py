@@ -67,7 +67,8 @@ async def held(at: Round) -> None:
 
 State = Callable[[Round], Coroutine[object, object, None]]
 EVERY = (idle, cable, vehicle, card, cable_and_card, charging, suspended, stopping, finished, held)
-WHERE: dict[State, tuple[str, list[str], bool]] = {  # 1.6's word after a power cut, the reasons of what has ended, whether the plug is locked
+# 1.6's word after a power cut, the reasons of what has ended, whether the plug is locked
+WHERE: dict[State, tuple[str, list[str], bool]] = {
     idle: ("Available", [], False),
     cable: ("Preparing", [], False),
     vehicle: ("Preparing", [], False),
