@@ -30,6 +30,7 @@ _LIMITS = {
     "temperature": "limited by temperature: the outlet is hot",
     "lease": "limited by chargerd's permit",
     "evse": "another outlet of this EVSE is in use",
+    "pause": "between two offers: the vehicle has 3 s to see that power was taken away",
     "self-test": "self-test of the residual-current monitor",
     "lock": "waits for the lock",
     "wake-up": "the vehicle is being woken",

@@ -69,8 +69,8 @@ def outlet(
 def limit(state: Station, one: Outlet, truth: Truth | None) -> str:
     """Why the outlet offers what it offers: the guard's word, and where that is the lease, what is behind it.
 
-    The guard's: board, cable, temperature, fault, evse, self-test, lock, wake-up, digital, unavailable. Ours: no-guard,
-    no-vehicle, fault, no-card, finished, card-refused, meter, stopping, outlet, station.
+    The guard's: board, cable, temperature, fault, evse, pause, self-test, lock, wake-up, digital, unavailable. Ours:
+    no-guard, no-vehicle, fault, no-card, finished, card-refused, meter, stopping, outlet, station.
     """
     if truth is None:
         return "no-guard"

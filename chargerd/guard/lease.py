@@ -169,8 +169,8 @@ class Gap:
 class Truth:
     """What one outlet is now. `pilot` A..F, "" before it is known; `offered` amperes on the pilot (0 = X1).
 
-    `limit` says what bounds the offer: lease, board, cable, temperature, or what keeps it at 0: fault, evse, self-test,
-    lock, wake-up, digital, unavailable. `metered`: readings are fresh enough for the over-current check.
+    `limit` says what bounds the offer: lease, board, cable, temperature, or what keeps it at 0: fault, evse, pause,
+    self-test, lock, wake-up, digital, unavailable. `metered`: readings are fresh enough for the over-current check.
     """
 
     outlet: int

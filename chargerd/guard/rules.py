@@ -10,6 +10,9 @@ order of the events it says: power off before vehicle out, cable in before vehic
     a fault ends it            one verdict                            -> open, X1
     the daemon ends it         permit 0, expiry, sibling in use       -> X1; open when S2 opens, or 6 s later under load
 
+A daemon that changes its mind all the time gains nothing: X1 stands for 3 s at least, and what it stood with the
+contactor closed adds up to the 6 s until an offer has stood for 5 s.
+
 `wishes.hear` takes in the daemon's words; it changes wishes only, `step` acts on them.
 """
 
@@ -32,8 +35,10 @@ LEAVING_SAMPLES = 2
 ODD, LEFT = 2, 4  # a sample that does not ask weighs twice one that does
 DIODE_SAMPLES = 3
 STOP_PATIENCE = 6.0  # IEC 61851-1 A.6 #10.2
+PAUSE = 3.0  # X1 for less would not be seen by every vehicle: it has as long to stop
 PACE = 5.0  # between two duties, IEC 61851-1 A.6 #6
 RECLOSE, REST = 5.0, 1.0  # after opening: for the same vehicle (anti-chatter), and for whoever comes next
+GRAIN = 1e-6  # of times that are compared
 SWING = 0.2  # what a contactor may take to obey, and its mirror contact to show it
 WAKE_F, WAKE_X1 = 4.0, 0.75
 TEST_TIMEOUT, TEST_VALID = 5.0, 24 * 3600.0
@@ -65,9 +70,11 @@ def step(
     _expire(s, now, said)
     start_test = _self_test(setup, s, x, now)
     amps, limit = _offer(setup, s, x, now, blocked)
+    if amps and s.drive == X1 and now - s.paused_at < PAUSE - GRAIN:
+        amps, limit = 0.0, "pause"
     _contactor(setup, s, x, now, amps)
     _pilot(setup, s, x, now, amps, limit, blocked)
-    lock = _lock(setup, s, x, now, amps > 0 or limit in ("lock", "self-test"), said)
+    lock = _lock(setup, s, x, now, amps > 0 or limit in ("pause", "lock", "self-test"), said)
     lamp = next((f.lamp for name, f in FAULTS.items() if name in s.faults), s.lamp)
     return s, Outputs(s.drive, s.coil, lock, start_test, lamp), said
 
@@ -141,7 +148,7 @@ def _doubt(setup: OutletSetup, s: State, x: Sample, now: float, said: list[Said]
             continue
         evidence = now - since.setdefault(name, now)
         if not active:
-            if evidence >= fault.hold - 1e-6:
+            if evidence >= fault.hold - GRAIN:
                 del since[name]
                 _raise(s, name, said)
             continue
@@ -220,7 +227,7 @@ def _presence(setup: OutletSetup, s: State, x: Sample, now: float, mint: int, sa
 def _new_vehicle(s: State, plug: int) -> None:
     s.plug, s.permit, s.measured = plug, None, None
     s.ready, s.diode, s.woken, s.wake_at, s.test = False, 0, False, None, Test.DUE
-    s.lock_failed = None
+    s.lock_failed, s.paused_at = None, -inf
 
 
 def _expire(s: State, now: float, said: list[Said]) -> None:
@@ -292,13 +299,20 @@ def _contactor(setup: OutletSetup, s: State, x: Sample, now: float, amps: float)
     the vehicle does not ask or the pilot does not offer.
     """
     if s.coil:
-        s.stop_at = None if amps else (now if s.stop_at is None else s.stop_at)
+        spell = 0.0 if s.stop_at is None else now - s.stop_at
+        forced = spell >= PAUSE - GRAIN and s.stopped + spell >= STOP_PATIENCE - GRAIN
+        if amps and s.stop_at is not None:
+            s.stop_at, s.stopped = None, s.stopped + spell
+        elif amps and now - s.pwm_since >= PACE:
+            s.stopped = 0.0
+        elif not amps and s.stop_at is None:
+            s.stop_at = now
         if s.faults:
             _open(s, now, next(name for name in FAULTS if name in s.faults))
         elif s.odd >= LEFT:
             vehicle = "stopped" if s.stop_at is not None else "vehicle-not-ready"
             _open(s, now, "unplugged" if s.raw is Level.A else vehicle)
-        elif s.stop_at is not None and now - s.stop_at >= STOP_PATIENCE - 1e-6:
+        elif forced:
             _open(s, now, "forced")
         return
     may = (
@@ -315,7 +329,7 @@ def _contactor(setup: OutletSetup, s: State, x: Sample, now: float, amps: float)
 
 
 def _open(s: State, now: float, why: str) -> None:
-    s.coil, s.coil_at, s.stop_at, s.why = False, now, None, why
+    s.coil, s.coil_at, s.stop_at, s.stopped, s.why = False, now, None, 0.0, why
 
 
 def _pilot(setup: OutletSetup, s: State, x: Sample, now: float, amps: float, limit: str, blocked: bool) -> None:
@@ -337,7 +351,7 @@ def _pilot(setup: OutletSetup, s: State, x: Sample, now: float, amps: float, lim
         drive, amps, limit = (F if now - s.wake_at < WAKE_F else X1), 0.0, "wake-up"
     else:
         drive = pilot.duty(amps) or X1
-    if pilot.is_pwm(s.drive) and pilot.offers(drive) and drive != s.drive and now - s.drive_at < PACE - 1e-6:
+    if pilot.is_pwm(s.drive) and pilot.offers(drive) and drive != s.drive and now - s.drive_at < PACE - GRAIN:
         drive, amps = s.drive, s.offered
     if amps != s.offered:
         s.offers = (*(o for o in s.offers if now - o[0] <= 10.0), (now, s.offered))[-16:]
@@ -356,6 +370,8 @@ def _drive(s: State, now: float, drive: float, here: tuple[float, float, float])
         return
     if not pilot.offers(drive):
         s.pwm_since = inf
+        if drive == X1 and pilot.offers(s.drive):
+            s.paused_at = now
     elif not pilot.offers(s.drive):
         s.pwm_since, s.answered = now, s.seen in _ASKING
     s.drive, s.drive_at, s.before = drive, now, here

@@ -81,6 +81,7 @@ class State:
     drive_at: float = 0.0
     before: tuple[float, float, float] = (0.0, 0.0, 0.0)  # the reading when the drive last changed
     pwm_since: float = inf
+    paused_at: float = -inf  # an offer to this vehicle was last taken away
     answered: bool = False  # C was seen since the oscillator started
     offered: float = 0.0
     limit: str = ""
@@ -93,7 +94,8 @@ class State:
     served: bool = True  # the contactor was closed for this vehicle, or may have been before the guard began
     power: bool = False  # told on and not yet off
     why: str = ""
-    stop_at: float | None = None  # X1 commanded with the contactor closed
+    stop_at: float | None = None  # X1 commanded with the contactor closed ...
+    stopped: float = 0.0  # ... and how long it was before, since an offer has stood for a while
     # protection
     diode: int = 0
     test: Test = Test.DUE

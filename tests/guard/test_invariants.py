@@ -38,6 +38,7 @@ class Judge:
         self.opened_at = -inf
         self.opened_for = 0
         self.drive_was, self.drive_at = bench.out.drive, -inf
+        self.fell_at, self.cold = -inf, 0.0  # an offer to this vehicle ended; X1 under a closed contactor, in all
         self.plugs: set[int] = set()
         if bench.out.coil:  # began while charging: what led here was seen by other tests
             self.asks, self.diodes, self.tested = [True] * 50, 99, True
@@ -69,7 +70,7 @@ class Judge:
                 assert plug not in self.plugs
                 assert self.plug == 0
                 self.plugs.add(plug)
-                self.plug, self.diodes, self.tested = plug, 0, False
+                self.plug, self.diodes, self.tested, self.fell_at = plug, 0, False, -inf
             elif kind is Kind.VEHICLE_OUT:
                 assert plug == self.plug
                 assert not out.coil
@@ -131,6 +132,7 @@ class Judge:
 
     def pilot(self, drive: float) -> None:
         bench = self.bench
+        self.resting(drive)
         if drive != self.drive_was:
             if pilot.offers(drive) and pilot.offers(self.drive_was):
                 assert bench.now - self.drive_at >= 5.0 - 1e-6
@@ -144,6 +146,22 @@ class Judge:
                 assert drive == X1
         if self.coil_was and not self.leased():
             assert bench.now - self.drive_at <= 6.04 + 1e-6
+
+    def resting(self, drive: float) -> None:
+        """No lease, however it comes and goes, keeps power on for long: X1 adds up until an offer has stood."""
+        now = self.bench.now
+        if pilot.offers(drive) and not pilot.offers(self.drive_was):
+            assert now - self.fell_at >= 3.0 - 1e-6
+        elif pilot.offers(drive):
+            self.cold = 0.0 if now - self.drive_at >= 5.0 - 1e-6 else self.cold
+        elif pilot.offers(self.drive_was) and drive == X1:
+            self.fell_at = now
+        elif self.coil_was:
+            self.cold += PERIOD
+        if not self.coil_was:
+            self.cold = 0.0
+        elif not pilot.offers(drive):
+            assert self.cold <= 6.04 + 1e-6 or now - self.fell_at <= 3.04 + 1e-6
 
 
 Act = Callable[[Judge], None]
@@ -236,6 +254,32 @@ def test_the_contactor_is_closed_only_for_good_reasons(
     judge = Judge(bench)
     for act, turns in acts:
         act(judge)
+        for _ in range(turns):
+            judge.turn()
+
+
+@pytest.mark.req("IEC 61851-1 A.6 #10.2")
+@settings(max_examples=200, deadline=None)
+@given(
+    setup=st.sampled_from(SETUPS),
+    flaps=st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.0, 5.9, 6.0, 16.0, 16.0]),
+            st.sampled_from([Mode.BASIC] * 4 + [Mode.DIGITAL, Mode.UNAVAILABLE]),
+            st.sampled_from([1, 1, 2, 50, 149, 150, 151, 152, 248, 251, 299, 301]),
+        ),
+        max_size=25,
+    ),
+    volts=st.sampled_from([None, 7.6, 4.4]),
+)
+def test_a_lease_that_comes_and_goes_holds_no_contactor(
+    setup: OutletSetup, flaps: list[tuple[float, Mode, int]], volts: float | None
+) -> None:
+    """The vehicle, or what looks like one, never lets go."""
+    judge = Judge(charging(setup))
+    judge.bench.volts = volts
+    for amps, mode, turns in flaps:
+        judge.permit(amps, mode, 10.0, False)
         for _ in range(turns):
             judge.turn()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chargerd.guard import pilot
 from chargerd.guard.lease import Indicate, Kind, Lock, Measured, Mode, Permit, Service
 from chargerd.guard.pilot import X1, F
 from chargerd.guard.setup import OutletSetup
@@ -155,7 +156,7 @@ def test_siblings_wait() -> None:
     bench = ready_to_close()
     bench.blocked = True
     bench.level = "C"
-    bench.run(2.0)
+    bench.run(3.0)
     assert (bench.out.drive, bench.state.limit, bench.out.coil) == (X1, "evse", False)
     bench.blocked = False
     assert bench.until("coil") < 0.5
@@ -210,6 +211,35 @@ def test_a_vehicle_that_ignores_x1_is_opened_at_six_seconds(how: str) -> None:
     bench.run(0.1)
     assert bench.details(Kind.POWER_OFF) == ["forced"]
     assert (Kind.LEASE_ENDED in bench.kinds()) is (how == "expiry")
+
+
+@pytest.mark.req("IEC 61851-1 A.6 #10.2")
+@pytest.mark.parametrize(("off", "on"), [(1, 1), (1, 100), (100, 1), (149, 2), (151, 1), (160, 200)])
+def test_a_permit_that_flaps_does_not_hold_the_contactor(off: int, on: int) -> None:
+    bench = charging()
+    began = bench.now
+    while bench.out.coil and bench.now - began < 30.0:
+        for amps, turns in ((0.0, off), (16.0, on)):
+            bench.permit(amps)
+            bench.run(turns * PERIOD)
+    bench.cycle()
+    assert bench.details(Kind.POWER_OFF) == ["forced"]
+    assert bench.now - began < 25.0
+
+
+def test_a_permit_that_is_given_back_does_not_open_under_load() -> None:
+    bench = charging()
+    for _ in range(5):
+        bench.permit(0.0)
+        bench.run(1.0)
+        bench.permit()
+        assert bench.out.drive == X1
+        bench.run(1.9)
+        assert (bench.out.drive, bench.state.limit) == (X1, "pause")
+        bench.run(0.2)
+        assert pilot.offers(bench.out.drive)
+        bench.run(5.1)
+    assert bench.out.coil
 
 
 @pytest.mark.req("IEC 61851-1 A.6 #10.1")
