@@ -74,7 +74,9 @@ class CsmsConfig:
         longest=512,
         example="ws://127.0.0.1:9000/ocpp",
     )
-    version: tuple[str, ...] = _key(("1.6",), "OCPP versions in order of preference.", choices=("1.6", "2.0.1"))
+    version: tuple[str, ...] = _key(
+        ("2.1", "2.0.1", "1.6"), "OCPP versions in order of preference.", choices=("1.6", "2.0.1", "2.1")
+    )
     password: str = _key("", "Password of the Basic authentication; empty: none is sent.", longest=64, secret=True)
     password_file: str = _key("", "File with that password, instead of writing it here.", pattern=r"(/.*)?")
 

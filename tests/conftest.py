@@ -61,7 +61,7 @@ class Judge:
 
 @pytest.fixture
 async def judge() -> AsyncIterator[Judge]:
-    """An independent OCPP 1.6 and 2.0.1 backend in strict mode, in a process of its own; skipped without node."""
+    """An independent OCPP 1.6, 2.0.1 and 2.1 backend in strict mode, in a process of its own; skipped without node."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed (apt-get install nodejs npm)")

@@ -59,7 +59,7 @@ def test_a_good_file_becomes_values_with_defaults() -> None:
     got = parse(GOOD)
     assert got.station.id == "CS-7"
     assert got.station.max_amps == 32.0 and isinstance(got.station.max_amps, float)
-    assert got.csms.version == ("1.6",)
+    assert got.csms.version == ("2.1", "2.0.1", "1.6")
     assert [(o.evse, o.connector, o.amps, o.phases, o.tethered) for o in got.outlets] == [
         (1, 1, 32.0, 3, False),
         (2, 1, 16.5, 1, True),
@@ -131,8 +131,8 @@ def test_every_commented_default_of_the_reference_can_be_pasted() -> None:
         ("wss://csms", "wss://u:p@csms", 6, "csms.url", "more than host", "csms.password"),
         ("csms.example/ocpp", "csms.example/ocpp?a=1", 6, "csms.url", "more than host", "csms.password"),
         ("csms.example", "csms.example:99999", 6, "csms.url", "no ws:// or wss://", "none"),
-        ("[csms]", '[csms]\nversion = ["1.5"]', 6, "csms.version", 'has "1.5"', "1.6 or 2.0.1"),
-        ("[csms]", '[csms]\nversion = ["1.6", "1.6"]', 6, "csms.version", "repetitions", '["1.6", "2.0.1"]'),
+        ("[csms]", '[csms]\nversion = ["1.5"]', 6, "csms.version", 'has "1.5"', "1.6, 2.0.1 or 2.1"),
+        ("[csms]", '[csms]\nversion = ["1.6", "1.6"]', 6, "csms.version", "repetitions", '["1.6", "2.0.1", "2.1"]'),
         ("[csms]", '[csms]\npassword_file = "/x"', 8, "csms.password", "beside password_file", "keep one"),
         ("amps = 16.5", "amps = 81", 16, "outlet[2].amps", "is 81", "6 to 80 A"),
         ("phases = 1", "phases = 2", 17, "outlet[2].phases", "is 2", "1 or 3"),

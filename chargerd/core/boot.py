@@ -1,7 +1,7 @@
 """The first word with the backend, and the pulse afterwards (1.6 §4.2 and §4.6, B01–B03, G02).
 
-One BootNotification after each start, repeated until it is accepted; a new link alone does not repeat it. `Pending`
-and `Rejected` name the pause until the next try. Accepted, everything queued may leave.
+One BootNotification after each start, repeated until it is accepted; a new link alone does not repeat it, but one in
+another version does. `Pending` and `Rejected` name the pause until the next try. Accepted, everything queued may leave.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from chargerd.core.variables import check
 RETRY = 30.0  # s; after no usable answer, and where the backend leaves the pause to us
 
 
-def link_up(draft: Draft) -> None:
+def link_up(draft: Draft, anew: bool) -> None:
     draft.set(online=True)
+    if anew:
+        draft.set(boot=replace(draft.state.boot, status=BootStatus.NONE, next_try=None))
     boot = draft.state.boot
     if boot.status is BootStatus.ACCEPTED:
         _schedule_heartbeat(draft)

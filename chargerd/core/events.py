@@ -106,7 +106,9 @@ class Metered:
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
-    pass
+    """`anew`: the backend speaks another version than the one that accepted our boot, so it does not know us."""
+
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

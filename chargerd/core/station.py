@@ -105,8 +105,8 @@ def _take(draft: Draft, event: Event) -> None:
             _metered(draft, event)
         case TokenSeen():
             authorize.token_seen(draft, event)
-        case LinkUp():
-            boot.link_up(draft)
+        case LinkUp(anew):
+            boot.link_up(draft, anew)
         case LinkDown():
             boot.link_down(draft)
         case BootAnswered():

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-MAX_ID = 36  # IdTokenType.idToken of OCPP 2.0.1; 1.6 allows 20, which its dialect checks
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Token:

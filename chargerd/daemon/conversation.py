@@ -27,7 +27,7 @@ from chargerd.core.token import Standing, Verdict
 from chargerd.daemon.clock import Clock
 from chargerd.ocpp.dialect import Ask, Dialect, Draft, Fold, Identity, Json, Learned, Outgoing, Refuse, Reply
 from chargerd.ocpp.outbox import Changes, Latest, Outbox, Row, Volatile
-from chargerd.ocpp.rpc import Call, Error, Result, Rpc, Unsendable
+from chargerd.ocpp.rpc import Call, Disputed, Error, Result, Rpc, Unsendable
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,10 @@ class Conversation:
         self._closed_at: float | None = None
         self._answered = Changes()  # of periodic samples; not written yet
         self._quiet = asyncio.Event()  # set whenever something may have been said to the end
+
+    def speak(self, dialect: Dialect, rpc: Rpc) -> None:
+        """Go on in another version that may finish what was begun in the last; not while the link is open."""
+        self.dialect, self._rpc = dialect, rpc
 
     async def said_all(self) -> None:
         """Wait until nothing is left that could be said on this link."""
@@ -165,12 +169,13 @@ class Conversation:
 
     # ---- the link
 
-    def opened(self) -> None:
+    def opened(self, anew: bool = False) -> None:
+        """The link is there; `anew`: in another version than before."""
         self._open = True
         away = 0.0 if self._closed_at is None else self._clock.now().mono - self._closed_at
         if away > self._host.state.variables.get_int("offline_threshold") and not self.dialect.chronological:
             self.outbox.forget_told()  # B04.FR.01: after a long absence every status is told anew
-        self._host.feed(LinkUp())
+        self._host.feed(LinkUp(anew))
         self.pump()
 
     def closed(self) -> None:
@@ -201,6 +206,8 @@ class Conversation:
                 case Error():
                     log.warning("backend: %s failed: %s %s", got.action, got.code, got.description)
                     self._failed(got.context)
+                case Disputed(action, code, text):
+                    log.error("backend: cannot read our answer to %s: %s %s", action, code, text)
         self._flush()
         self.pump()
         return useful

@@ -122,8 +122,8 @@ class Link:
     """Keeps the connection; call everything from the loop's thread.
 
     `on_open(subprotocol)` and `on_closed(reason)` come in pairs. `on_frame(frame)` says whether it was a valid CALL or
-    CALLRESULT: that proves the link useful. `chance()` gives a number in 0..1. Callbacks must not block; one that
-    raises ends the connection, never the link.
+    CALLRESULT: that proves the link useful. `on_refused()`: a backend answered, and spoke no version that was offered.
+    `chance()` gives a number in 0..1. Callbacks must not block; one that raises ends the connection, never the link.
     """
 
     def __init__(
@@ -134,9 +134,11 @@ class Link:
         on_frame: Callable[[str | bytes], bool],
         on_closed: Callable[[str], None],
         chance: Callable[[], float],
+        on_refused: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._on_open, self._on_frame, self._on_closed = on_open, on_frame, on_closed
+        self._on_refused = on_refused
         self._chance = chance
         self._held_down = False
         self._failures = 0
@@ -239,6 +241,8 @@ class Link:
         try:
             why = await self._connect(endpoint)
         except Exception as e:
+            if _is_about_the_version(e):
+                self._on_refused()
             why = _explain(e, endpoint)
         self._failures += 1
         wait = self._settings.back_off.wait(self._failures, self._chance())
@@ -265,6 +269,7 @@ class Link:
         )
         try:
             if connection.subprotocol is None:
+                self._on_refused()
                 return f"the server there chose none of {', '.join(endpoint.subprotocols)}: check port and path"
             return await self._serve(connection, connection.subprotocol)
         finally:
@@ -347,6 +352,11 @@ class _Open:
 class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc  # nothing crosses to another operator because an answer says so
+
+
+def _is_about_the_version(e: Exception) -> bool:
+    """400 is what servers answer that want a subprotocol and are offered none of theirs."""
+    return isinstance(e, NegotiationError) or (isinstance(e, InvalidStatus) and e.response.status_code == 400)
 
 
 def _explain(e: Exception, endpoint: Endpoint) -> str:

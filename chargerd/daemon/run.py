@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib
 import logging
 import random
 import signal
@@ -37,17 +36,19 @@ from chargerd.daemon.devices import Devices, Reader
 from chargerd.daemon.guard_link import GuardLink, SocketTransport, Transport
 from chargerd.daemon.operator import Operator
 from chargerd.daemon.store import Batch, Loaded, Store
+from chargerd.ocpp import versions
 from chargerd.ocpp.dialect import Dialect, Fold, Identity
 from chargerd.ocpp.outbox import Changes, Outbox
 from chargerd.ocpp.rpc import Rpc
+from chargerd.ocpp.schemas import Version
 from hal.api import Meter
 
 log = logging.getLogger(__name__)
 
 DRAIN = 3.0  # s for what is still to be said when the process leaves
 QUEUE_MOST = 50_000
+INSIST = 10  # handshakes without an agreement, after which a backend is believed to have given up a version for good
 LOCAL_WINDOW = TxWindow(frozenset({"PowerPathClosed"}), frozenset({"Authorized"}))  # without a backend
-DIALECTS = {"1.6": ("chargerd.ocpp.v16", "Dialect16"), "2.0.1": ("chargerd.ocpp.v2", "Dialect201")}
 
 
 class LinkPort(Protocol):
@@ -65,13 +66,6 @@ class LinkPort(Protocol):
 
 LinkMaker = Callable[..., LinkPort]
 _RANDOM = random.SystemRandom()
-
-
-def dialect_of(version: str) -> Dialect:
-    """The dialect of a version, imported only now: each costs memory."""
-    module, name = DIALECTS[version]
-    made: Dialect = getattr(importlib.import_module(module), name)()
-    return made
 
 
 class Daemon:
@@ -191,24 +185,51 @@ class Daemon:
     # ---- the backend
 
     def _converse(self, loaded: Loaded, link: LinkMaker, chance: Callable[[], float]) -> None:
-        """Offer what is configured; with unfinished business, only the version that it was begun in."""
-        configured = self.config.csms.version
-        last = loaded.state.get("dialect")
-        busy = bool(loaded.rows) or any(o.visit and o.visit.tx for o in self.charger.state.outlets)
-        versions = (last,) if busy and last in DIALECTS else configured
-        if busy and last not in configured and last is not None:
-            log.warning("queued messages are of OCPP %s: only that is offered until they are gone", last)
-        self._offered = tuple(dialect_of(version) for version in versions)
+        """Until the backend has chosen, speak as was agreed with it last."""
+        self._configured = tuple(filter(versions.is_version, self.config.csms.version))
+        self._agreed, self._refused = False, 0
+        speaks, last = self._configured[0], loaded.state.get("dialect")
+        if versions.is_version(last):
+            self._agreed = True
+            # also where it is configured no more: what waits is in its words
+            speaks = last if last in self._configured or loaded.rows or self._running() else speaks
+        dialect = versions.dialect_of(speaks)
+        outbox = Outbox(loaded.rows, chronological=dialect.chronological, max_rows=QUEUE_MOST, doomed=loaded.doomed)
+        self._offered = self._offer(dialect.version, outbox)
         self.link = link(
             self.settings(),
             on_open=self._opened,
             on_frame=self._frame,
             on_closed=lambda reason: self._closed(),
+            on_refused=self._not_spoken,
             chance=chance,
         )
-        first = self._offered[0]
-        outbox = Outbox(loaded.rows, chronological=first.chronological, max_rows=QUEUE_MOST, doomed=loaded.doomed)
-        self._use(first, outbox, loaded.state.get("fold") or {})
+        self._use(dialect, outbox, loaded.state.get("fold") or {})
+        self.charger.watchers.add(lambda happened: self._reoffer())
+
+    def _running(self) -> list[str]:
+        """Transactions that run and were told, or will be."""
+        visits = [self.charger.state.lobby, *(outlet.visit for outlet in self.charger.state.outlets)]
+        return [visit.tx.uid for visit in visits if visit is not None and visit.tx is not None and visit.tx.told]
+
+    def _offer(self, speaks: Version, outbox: Outbox) -> tuple[str, ...]:
+        """Subprotocols for the next connection; what is unfinished was begun with a backend that spoke `speaks`."""
+        unfinished = speaks if self._agreed and (outbox.telling or self._running()) else None
+        offer = versions.offer(self._configured, unfinished)
+        insists = self._refused < INSIST
+        return tuple(versions.subprotocol(v) for v in offer.first + (() if insists else offer.otherwise))
+
+    def _reoffer(self) -> None:
+        assert self.charger.conversation is not None and self.link is not None
+        offered = self._offer(self.charger.conversation.dialect.version, self.charger.conversation.outbox)
+        if offered != self._offered:
+            self._offered = offered
+            self.link.configure(self.settings())
+
+    def _not_spoken(self) -> None:
+        """The backend is there, but speaks nothing that was offered."""
+        self._refused += 1
+        self._reoffer()
 
     def _configure(self) -> None:
         """Variables were changed: what lives outside the station follows them."""
@@ -223,7 +244,7 @@ class Daemon:
             Endpoint(
                 csms.url,
                 self.config.station.id,
-                tuple(d.subprotocol for d in self._offered),
+                self._offered,
                 variables.get_text("basic_auth_password") or csms.password or None,
             ),
             BackOff(
@@ -238,9 +259,9 @@ class Daemon:
         assert self.link is not None
         station = self.config.station
         identity = Identity(station.id, station.vendor, station.model, station.serial, station.firmware or __version__)
-        rpc = Rpc("1.6" if dialect.version == "1.6" else "2.0.1", self._message_id)
         if self.charger.conversation is not None:
             self.charger.conversation.stop()
+        rpc = Rpc(dialect.version, self._message_id)
         self.charger.conversation = Conversation(
             self.charger, dialect, rpc, outbox, self.link, self.clock, identity, fold
         )
@@ -248,26 +269,31 @@ class Daemon:
 
     def _opened(self, subprotocol: str) -> None:
         assert self.charger.conversation is not None
-        if subprotocol != self.charger.conversation.dialect.subprotocol:
-            dialect = next(d for d in self._offered if d.subprotocol == subprotocol)
-            log.info("the backend chose OCPP %s", dialect.version)
-            self._use(dialect, self._left_behind(dialect.chronological), {})
-        conversation = self.charger.conversation
-        # Once begun, a version is kept: nothing that it has started may end in the words of another.
-        self._offered = (conversation.dialect,)
-        self.store.submit(Batch({"dialect": conversation.dialect.version}))
-        conversation.opened()
+        version = versions.version_of(subprotocol)
+        spoke = self.charger.conversation.dialect.version
+        if version != spoke:
+            log.info("the backend chose OCPP %s", version)
+            self._switch(spoke, version)
+        self._agreed, self._refused = True, 0
+        self.store.submit(Batch({"dialect": version}))
+        self.charger.conversation.opened(anew=version != spoke)
+        self._reoffer()
 
-    def _left_behind(self, chronological: bool) -> Outbox:
-        """A queue for another version: nothing that was begun in the words of the first may end in those of this."""
-        assert self.charger.conversation is not None
-        rows = tuple(self.charger.conversation.outbox.rows())
+    def _switch(self, spoke: Version, version: Version) -> None:
+        conversation, dialect = self.charger.conversation, versions.dialect_of(version)
+        assert conversation is not None
+        if versions.finishes(version, spoke) or (not self._agreed and versions.alike(version, spoke)):
+            conversation.speak(dialect, Rpc(version, self._message_id))
+            return
+        rows = tuple(conversation.outbox.rows())
         if rows:
-            log.error("%d messages were queued before the OCPP version was known: see the dead letters", len(rows))
+            level = logging.ERROR if conversation.outbox.telling else logging.WARNING
+            log.log(level, "%d messages in words of OCPP %s will not be heard: see the dead letters", len(rows), spoke)
+        for tx in self._running():
+            log.error("transaction %s began in OCPP %s: its end is only in the history", tx, spoke)
         self.store.submit(Batch({"fold": {}}, Changes(dead=rows)))
-        visits = [self.charger.state.lobby, *(outlet.visit for outlet in self.charger.state.outlets)]
-        begun = [visit.tx.uid for visit in visits if visit is not None and visit.tx is not None and visit.tx.told]
-        return Outbox(chronological=chronological, max_rows=QUEUE_MOST, doomed=begun)
+        outbox = Outbox(chronological=dialect.chronological, max_rows=QUEUE_MOST, doomed=self._running())
+        self._use(dialect, outbox, {})
 
     def _frame(self, frame: str | bytes) -> bool:
         assert self.charger.conversation is not None

@@ -1,4 +1,4 @@
-"""A small CSMS for the demo, dry runs and tests: OCPP 1.6J and 2.0.1, several stations, and the judge of what is sent.
+"""A small CSMS for the demo, dry runs and tests: OCPP 1.6J, 2.0.1, 2.1, several stations, the judge of what is sent.
 
 It knows nothing of chargerd: framing, checks and books are its own. Its behaviour may be changed at any time:
 

@@ -37,7 +37,7 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(prog="deploy/demo", description="A day at a simulated charger, on the real wire.")
-    parser.add_argument("--ocpp", choices=("1.6", "2.0.1"), default="1.6", help="version to speak (default 1.6)")
+    parser.add_argument("--ocpp", choices=("1.6", "2.0.1", "2.1"), default="1.6", help="version to speak (default 1.6)")
     parser.add_argument("--csms", metavar="URL", help="ws://… of another backend, without the station's id")
     parser.add_argument("--stay", action="store_true", help="keep the charger running afterwards, for chargerctl")
     parser.add_argument("--fast", action="store_true", help="everything in one process, ten times as fast")

@@ -20,10 +20,11 @@ from chargerd.lab import schema
 
 Payload = dict[str, Any]
 Direction = Literal["<", ">"]
-Kind = Literal["call", "result", "error", "junk"]
+Kind = Literal["call", "result", "error", "dispute", "junk"]
 MAX_FRAME = 1 << 20
 KEPT_FRAMES = 10_000
 KEPT_VIOLATIONS = 1_000
+KEPT_RESULTS = 100
 
 
 class CallFailed(Exception):
@@ -41,7 +42,9 @@ Then = Callable[[Payload | CallFailed], None]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One line of the wire log: `<` from the station, `>` to it. An error's payload: code, description, details."""
+    """One line of the wire log: `<` from the station, `>` to it. Payload of an `error` or `dispute` (CALLRESULTERROR,
+    2.1): code, description, details.
+    """
 
     at: float
     direction: Direction
@@ -168,6 +171,7 @@ class Peer:
         self._asked: dict[str, _Asked] = {}
         self._given_up: set[str] = set()
         self._unanswered: dict[str, float] = {}
+        self._results: dict[str, str] = {}  # ids of the latest results we gave, with their actions
         self._call_ids: dict[str, int] = {}
 
     # ---- towards the station
@@ -207,8 +211,9 @@ class Peer:
                 frame: list[Any] = [2, message_id, action, payload]
             case "result":
                 frame = [3, message_id, payload]
-            case "error":
-                frame = [4, message_id, payload["code"], payload["description"], payload["details"]]
+            case "error" | "dispute":
+                number = 4 if kind == "error" else 5
+                frame = [number, message_id, payload["code"], payload["description"], payload["details"]]
         self._log(">", kind, action, payload, message_id)
         self._deliver(json.dumps(frame, separators=(",", ":")))
 
@@ -230,8 +235,14 @@ class Peer:
                 self._result(message_id, payload)
             case [4, str(message_id), str(code), str(description), dict(details)]:
                 self._error(message_id, code, description, details)
+            case [5, str(message_id), str(code), str(description), dict(details)] if self.version == "ocpp2.1":
+                self._dispute(message_id, code, description, details)
+            case [6, str(message_id), str(action), *_] if self.version == "ocpp2.1":
+                self._junk(text, f"a SEND of {action[:60]}, which nobody asked for", message_id, None)
             case [2, str(message_id), *_] if 0 < len(message_id) <= 36:
                 self._junk(text, "not [2, id, action, payload]", message_id, schema.FORMATION[self.version])
+            case [int(kind), str(message_id), *_] if kind not in (2, 3, 4) and self.version == "ocpp2.1":
+                self._junk(text, f"message type {kind}", message_id, None)
             case [int(kind), str(message_id), *_] if kind not in (2, 3, 4):
                 self._junk(text, f"message type {kind}", message_id, "MessageTypeNotSupported")
             case _:
@@ -281,6 +292,9 @@ class Peer:
             if isinstance(result, CallFailed):
                 self._refuse(told_id, action, result.code, result.text)
             else:
+                self._results[told_id] = action
+                if len(self._results) > KEPT_RESULTS:
+                    del self._results[next(iter(self._results))]
                 self._send("result", action, told_id, result if script.answer is None else script.answer)
 
     def _refuse(self, message_id: str, action: str, code: str, description: str) -> None:
@@ -295,16 +309,34 @@ class Peer:
             asked.then(payload)
         else:
             self._violate(asked.action, f"answered with {fault.code}, {fault.text}")
+            if self.version == "ocpp2.1":
+                self._complain(message_id, asked.action, fault)
             asked.then(CallFailed(fault.code, fault.text))
+
+    def _complain(self, message_id: str, action: str, fault: schema.Fault) -> None:
+        payload = {"code": fault.code, "description": fault.text, "details": {}}
+        self._send("dispute", action, message_id, payload)
+
+    def _dispute(self, message_id: str, code: str, description: str, details: Payload) -> None:
+        """The station could not read our answer; it may say so once of each."""
+        action = self._results.pop(message_id, "")
+        payload = {"code": code, "description": description, "details": details}
+        self._log("<", "dispute", action, payload, message_id)
+        self._check_error(action, code, description)
+        if not action:
+            self._violate("", f"a CALLRESULTERROR to no answer of ours, id {message_id[:40]!r}")
 
     def _error(self, message_id: str, code: str, description: str, details: Payload) -> None:
         asked = self._take(message_id, "error", {"code": code, "description": description, "details": details})
-        if code not in schema.ERROR_CODES[self.version]:
-            self._violate(asked.action if asked else "", f"{code[:60]} is no error code of {self.version}")
-        if len(description) > 255:
-            self._violate(asked.action if asked else "", "error description longer than 255 characters")
+        self._check_error(asked.action if asked else "", code, description)
         if asked is not None:
             asked.then(CallFailed(code, description))
+
+    def _check_error(self, action: str, code: str, description: str) -> None:
+        if code not in schema.ERROR_CODES[self.version]:
+            self._violate(action, f"{code[:60]} is no error code of {self.version}")
+        if len(description) > 255:
+            self._violate(action, "error description longer than 255 characters")
 
     def _take(self, message_id: str, kind: Kind, payload: Payload) -> _Asked | None:
         asked = self._asked.pop(message_id, None)
@@ -315,7 +347,9 @@ class Peer:
             self._violate("", f"an answer to no CALL of ours, id {message_id[:40]!r}")
         return asked
 
-    def _junk(self, text: str | bytes, why: str, message_id: str = "-1", code: str = "RpcFrameworkError") -> None:
+    def _junk(
+        self, text: str | bytes, why: str, message_id: str = "-1", code: str | None = "RpcFrameworkError"
+    ) -> None:
         shown = text if isinstance(text, str) else text.decode(errors="replace")
         self._log("<", "junk", "", {"text": shown[:500]}, message_id)
         self._violate("", f"unreadable frame: {why}"[:300])

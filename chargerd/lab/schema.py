@@ -20,18 +20,22 @@ from jsonschema import Draft4Validator, Draft6Validator, FormatChecker, Validati
 type_violation = "TypeConstraintViolation"
 property_violation = "PropertyConstraintViolation"
 
-FOLDERS = {"ocpp1.6": "v16", "ocpp2.0.1": "v201"}
-FORMATION = {"ocpp1.6": "FormationViolation", "ocpp2.0.1": "FormatViolation"}
-OCCURRENCE = {"ocpp1.6": "OccurenceConstraintViolation", "ocpp2.0.1": "OccurrenceConstraintViolation"}
+FOLDERS = {"ocpp1.6": "v16", "ocpp2.0.1": "v201", "ocpp2.1": "v21"}
+FORMATION = {"ocpp1.6": "FormationViolation", "ocpp2.0.1": "FormatViolation", "ocpp2.1": "FormatViolation"}
+OCCURRENCE = {
+    "ocpp1.6": "OccurenceConstraintViolation",
+    "ocpp2.0.1": "OccurrenceConstraintViolation",
+    "ocpp2.1": "OccurrenceConstraintViolation",
+}
 _COMMON = {"NotImplemented", "NotSupported", "InternalError", "ProtocolError", "SecurityError", "GenericError"}
 _COMMON |= {type_violation, property_violation}
+_COMMON_2 = _COMMON | {"FormatViolation", "OccurrenceConstraintViolation", "RpcFrameworkError"}
 ERROR_CODES = {
     "ocpp1.6": frozenset(_COMMON | {"FormationViolation", "OccurenceConstraintViolation"}),
-    "ocpp2.0.1": frozenset(
-        _COMMON | {"FormatViolation", "OccurrenceConstraintViolation", "MessageTypeNotSupported", "RpcFrameworkError"}
-    ),
+    "ocpp2.0.1": frozenset(_COMMON_2 | {"MessageTypeNotSupported"}),
+    "ocpp2.1": frozenset(_COMMON_2),
 }
-"""1.6J table 7; 2.0.1 part 4 §4.3."""
+"""1.6J table 7; 2.0.1 part 4 §4.3, whose MessageTypeNotSupported 2.1 has dropped."""
 
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 _formats = FormatChecker(formats=())

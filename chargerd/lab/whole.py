@@ -48,11 +48,13 @@ class MemoryLink:
         on_open: Callable[[str], None],
         on_frame: Callable[[str | bytes], bool],
         on_closed: Callable[[str], None],
+        on_refused: Callable[[], None],
         chance: Callable[[], float],
         watch: Callable[[str], None] = lambda point: None,
     ) -> None:
         self._csms, self._settings, self._watch = csms, settings, watch
         self._on_open, self._on_frame, self._on_closed = on_open, on_frame, on_closed
+        self._on_refused = on_refused
         self._peer: Peer | None = None
         self._task: asyncio.Task[None] | None = None
         self._broken = asyncio.Event()
@@ -102,7 +104,11 @@ class MemoryLink:
                 self._state = LinkState("waiting", loop.time(), 1, "the backend is away", loop.time() + 0.5)
                 continue
             self._broken.clear()
-            subprotocol = endpoint.subprotocols[0]
+            subprotocol = next((name for name in endpoint.subprotocols if name in self._csms.versions), None)
+            if subprotocol is None:
+                self._state = LinkState("waiting", loop.time(), 1, "no common version", loop.time() + 0.5)
+                self._on_refused()
+                continue
             self._peer = self._csms.attach(endpoint.station, subprotocol, self._arrives, self._broken.set)
             self._state = LinkState("open", loop.time(), subprotocol=subprotocol)
             self._on_open(subprotocol)

@@ -17,6 +17,7 @@ from chargerd.core.events import Event
 from chargerd.core.moment import Moment
 from chargerd.core.records import Record
 from chargerd.core.state import Station, TxWindow
+from chargerd.ocpp.schemas import Version
 
 Json = dict[str, Any]
 Fold = Mapping[str, Any]
@@ -89,7 +90,7 @@ class Learned:
 
 
 class Dialect(Protocol):
-    version: str  # "1.6", "2.0.1"
+    version: Version
     subprotocol: str
     window: TxWindow | None  # None: the variables decide
     chronological: bool  # queued messages keep their order over the whole station, not only per transaction

@@ -142,6 +142,11 @@ class Outbox:
         """Does anything wait to be said, whatever its class?"""
         return bool(self._lanes or self._slots or self._volatile or self._out)
 
+    @property
+    def telling(self) -> bool:
+        """Does any message of a transaction wait?"""
+        return any(queue == "transactions" for queue, _ in self._lanes)
+
     def rows(self, tx: str | None = None) -> list[Row]:
         """Rows not answered yet, in order of their ids; only those of `tx` when given (E14)."""
         found = (row for lane in self._lanes.values() for row in lane.rows.values() if tx is None or row.tx == tx)

@@ -1,23 +1,25 @@
-"""OCPP-J framing without I/O: frames in, events out, frames to send out. 1.6 ocppj §4, 2.0.1 part 4 §4.
+"""OCPP-J framing without I/O: frames in, events out, frames to send out. 1.6 ocppj §4, 2.0.1 part 4 §4, 2.1.
 
 One CALL of ours is outstanding at most (part 4 §4.1.1); theirs are handed on meanwhile, also before boot. Three verbs:
 `receive` a frame, tell it what to say (`call`, `reply`, `refuse`), take what is due with `send`. Time is an argument.
 
 What is wrong with a frame of theirs is answered here and nowhere else:
 
-    frame                                      1.6                         2.0.1
+    frame                                      1.6                         2.0.1 and 2.1
     broken, too big or too deep, id readable   FormationViolation          FormatViolation
     CALL of the wrong shape, id readable       FormationViolation          RpcFrameworkError
     broken or misshapen, no lawful id          ignored                     RpcFrameworkError with id "-1" (§4.2.3)
-    message type other than 2, 3, 4            ignored                     ignored (errata 2026-04 §4.1, §4.3)
+    message type that the version lacks        ignored                     ignored (errata 2026-04 §4.1, §4.3)
     unknown action                             NotImplemented              NotImplemented
     payload against the schema                 as `schemas.check` says     as `schemas.check` says
     id of a CALL that still waits for us       GenericError                RpcFrameworkError
     more CALLs waiting for us than `unanswered`  GenericError              GenericError
     more frames a second than `rate` after `burst`: dropped unread and unanswered, an answer to our CALL excepted
 
-A CALLRESULT or CALLERROR is never answered, so two engines cannot throw errors at each other for ever. One that fits
-no CALL of ours is ignored, counted, and kept nowhere. Payloads pass through as they are: no key is ever renamed.
+A CALLERROR is never answered, nor is a CALLRESULT but in 2.1: one for our CALL that breaks its schema draws one
+CALLRESULTERROR, and that is never answered, so two engines cannot throw errors at each other for ever. An answer that
+fits no CALL of ours is ignored, counted, and kept nowhere. A SEND has no answer of any kind, and none that 2.1 knows is
+meant for a station: one that arrives is ignored. Payloads pass through as they are: no key is ever renamed.
 """
 
 from __future__ import annotations
@@ -35,15 +37,21 @@ from chargerd.ocpp.schemas import CODES, Fault, Version
 
 Payload = dict[str, Any]
 
-CALL, CALLRESULT, CALLERROR = 2, 3, 4
+CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
+TYPES: dict[Version, frozenset[int]] = {
+    "1.6": frozenset({CALL, CALLRESULT, CALLERROR}),
+    "2.0.1": frozenset({CALL, CALLRESULT, CALLERROR}),
+    "2.1": frozenset({CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND}),
+}
 NO_ID = "-1"
 _COMMON = {"NotImplemented", "NotSupported", "InternalError", "ProtocolError", "SecurityError", "GenericError"}
 ERROR_CODES: dict[Version, frozenset[str]] = {  # 1.6 ocppj Table 7; part 4 §4.3 without what errata §4.2 deprecates
     "1.6": frozenset(_COMMON | set(CODES["1.6"].values())),
     "2.0.1": frozenset(_COMMON | set(CODES["2.0.1"].values()) | {"RpcFrameworkError"}),
+    "2.1": frozenset(_COMMON | set(CODES["2.1"].values()) | {"RpcFrameworkError"}),
 }
 MAX_ID, MAX_TEXT = 36, 255
-_REMEMBERED = 16  # ids of ours that are over, only to call an answer late or doubled
+_REMEMBERED = 16  # ids that are over, only to call an answer late or doubled, and to name what they complain of
 
 
 class Busy(RuntimeError):
@@ -97,6 +105,15 @@ class Error:
 
 
 @dataclass(frozen=True, slots=True)
+class Disputed:
+    """They could not read our answer to their CALL (CALLRESULTERROR, 2.1): nothing is left to be done about it."""
+
+    action: str
+    code: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """A frame that concerns nobody outside; where an answer was due it is among the frames to send."""
 
@@ -112,7 +129,7 @@ class Timeout:
     context: object
 
 
-Got = Call | Result | Error | Ignored
+Got = Call | Result | Error | Disputed | Ignored
 
 
 class _Ours(NamedTuple):
@@ -137,12 +154,13 @@ class Rpc:
     def __init__(self, version: Version, new_id: Callable[[], str], limits: Limits | None = None) -> None:
         self.version: Version = version
         self.counters: Counter[str] = Counter()
-        """How often: late, twice, stray, malformed, unknown type, flood, refused, dropped, unasked."""
+        """How often: late, twice, stray, malformed, unknown type, flood, refused, dropped, unasked, disputed, sent."""
         self._new_id = new_id
         self._limits = limits or Limits()
         self._ours: _Ours | None = None
         self._over: deque[tuple[str, str]] = deque(maxlen=_REMEMBERED)
         self._theirs: dict[str, _Theirs] = {}
+        self._answered_theirs: deque[_Theirs] = deque(maxlen=_REMEMBERED)
         self._handed_on = 0
         self._outgoing: deque[str] = deque()
         self._tokens = float(self._limits.burst)
@@ -188,6 +206,7 @@ class Rpc:
             return False
         self._check_ours(theirs.action, "response", payload)
         self._put([CALLRESULT, theirs.wire_id, payload])
+        self._answered_theirs.append(theirs)
         del self._theirs[id]
         return True
 
@@ -236,6 +255,7 @@ class Rpc:
         self._ours = None
         self._over.clear()
         self._theirs.clear()
+        self._answered_theirs.clear()
         self._outgoing.clear()
         self._tokens, self._counted_at = float(self._limits.burst), None
         return contexts
@@ -256,14 +276,18 @@ class Rpc:
             return self._broken(head, "not a JSON array with a message type")
         type_, *rest = frame
         id_ = rest[0] if rest and isinstance(rest[0], str) and len(rest[0]) <= MAX_ID else None
-        match type_ if isinstance(type_, int) else None:
+        match type_ if isinstance(type_, int) and type_ in TYPES[self.version] else None:
             case 2:
                 return self._called(id_, rest)
             case 3:
                 return self._answered(id_, rest)
             case 4:
                 return self._failed(id_, rest)
-        return self._ignore("unknown type", "message type other than 2, 3 and 4")
+            case 5:
+                return self._disputed(id_, rest)
+            case 6:
+                return self._ignore("sent", "a SEND, and none is meant for a station")
+        return self._ignore("unknown type", "a message type that the version does not know")
 
     def _called(self, id_: str | None, rest: list[Any]) -> list[Got]:
         misshapen = CODES["1.6"][Fault.SYNTAX] if self.version == "1.6" else "RpcFrameworkError"
@@ -292,32 +316,40 @@ class Rpc:
         if self._ours is None or id_ != self._ours.id:
             return self._unmatched(id_)
         if len(rest) != 2:
-            return [self._invalid_answer(CODES[self.version][Fault.SYNTAX], "a CALLRESULT has 3 elements")]
+            return [self._invalid_result(CODES[self.version][Fault.SYNTAX], "a CALLRESULT has 3 elements")]
         payload = {} if rest[1] is None else rest[1]
         if violation := schemas.check(self.version, self._ours.action, "response", payload):
-            return [self._invalid_answer(violation.code, violation.text)]
+            return [self._invalid_result(violation.code, violation.text)]
         ours = self._finish("twice")
         return [Result(ours.id, ours.action, payload, ours.context)]
 
     def _failed(self, id_: str | None, rest: list[Any]) -> list[Got]:
         if self._ours is None or id_ != self._ours.id:
             return self._unmatched(id_)
-        # lenient: whatever stands where code and text belong, the CALL has failed
-        code, text, *_ = [x if isinstance(x, str) else "" for x in (*rest[1:3], "", "")]
         ours = self._finish("twice")
-        return [Error(ours.id, ours.action, code[:64] or "GenericError", text[:MAX_TEXT], ours.context, ours=False)]
+        return [Error(ours.id, ours.action, *_code_and_text(rest), ours.context, ours=False)]
+
+    def _disputed(self, id_: str | None, rest: list[Any]) -> list[Got]:
+        answered = next((theirs for theirs in self._answered_theirs if theirs.wire_id == id_), None)
+        if answered is None:
+            return self._ignore("stray", "a CALLRESULTERROR to no answer of ours")
+        self._answered_theirs.remove(answered)
+        self.counters["disputed"] += 1
+        return [Disputed(answered.action, *_code_and_text(rest))]
 
     def _broken(self, head: _Head, why: str) -> list[Got]:
         match head.type:
             case 2 if head.id is not None:
                 return self._refuse_raw(head.id, CODES[self.version][Fault.SYNTAX], why)
-            case 3 | 4 if self._answers_us(head.type, head.id):
+            case 3 if self._answers_us(head.type, head.id):
+                return [self._invalid_result(CODES[self.version][Fault.SYNTAX], why)]
+            case 4 if self._answers_us(head.type, head.id):
                 return [self._invalid_answer(CODES[self.version][Fault.SYNTAX], why)]
-            case 3 | 4:
-                return self._ignore("malformed", why)
             case None | 2:
                 return self._refuse_unread(why)
-        return self._ignore("unknown type", "message type other than 2, 3 and 4")
+        if head.type in TYPES[self.version]:
+            return self._ignore("malformed", why)
+        return self._ignore("unknown type", "a message type that the version does not know")
 
     # ---- the small parts
 
@@ -329,6 +361,12 @@ class Rpc:
         ours, self._ours = self._ours, None
         self._over.append((ours.id, what_another_answer_is))
         return ours
+
+    def _invalid_result(self, code: str, text: str) -> Error:
+        failed = self._invalid_answer(code, text)
+        if CALLRESULTERROR in TYPES[self.version]:
+            self._put([CALLRESULTERROR, failed.id, code, text[:MAX_TEXT], {}])
+        return failed
 
     def _invalid_answer(self, code: str, text: str) -> Error:
         ours = self._finish("twice")
@@ -392,6 +430,12 @@ class Rpc:
         except ValueError:
             raise _Broken("not valid JSON") from None
         return frame
+
+
+def _code_and_text(rest: list[Any]) -> tuple[str, str]:
+    """Of an error of theirs, leniently: whatever stands where they belong, it is an error."""
+    code, text, *_ = [x if isinstance(x, str) else "" for x in (*rest[1:3], "", "")]
+    return code[:64] or "GenericError", text[:MAX_TEXT]
 
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

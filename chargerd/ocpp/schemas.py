@@ -21,8 +21,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
-Version = Literal["1.6", "2.0.1"]
-Kind = Literal["request", "response"]
+Version = Literal["1.6", "2.0.1", "2.1"]
+Kind = Literal["request", "response", "send"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,13 @@ class Fault(Enum):
 
 # 1.6 ocppj Table 7 puts a member that the PDU does not have under FormationViolation (spelling of "Occurence" its own);
 # 2.0.1 part 4 §4.3 narrowed FormatViolation to syntax and says ProtocolError for the PDU's structure.
+_CODES_2 = {
+    Fault.SYNTAX: "FormatViolation",
+    Fault.STRUCTURE: "ProtocolError",
+    Fault.OCCURRENCE: "OccurrenceConstraintViolation",
+    Fault.TYPE: "TypeConstraintViolation",
+    Fault.VALUE: "PropertyConstraintViolation",
+}
 CODES: dict[Version, dict[Fault, str]] = {
     "1.6": {
         Fault.SYNTAX: "FormationViolation",
@@ -53,18 +60,16 @@ CODES: dict[Version, dict[Fault, str]] = {
         Fault.TYPE: "TypeConstraintViolation",
         Fault.VALUE: "PropertyConstraintViolation",
     },
-    "2.0.1": {
-        Fault.SYNTAX: "FormatViolation",
-        Fault.STRUCTURE: "ProtocolError",
-        Fault.OCCURRENCE: "OccurrenceConstraintViolation",
-        Fault.TYPE: "TypeConstraintViolation",
-        Fault.VALUE: "PropertyConstraintViolation",
-    },
+    "2.0.1": _CODES_2,
+    "2.1": _CODES_2,
 }
 
 
 def check(version: Version, action: str, kind: Kind, payload: object) -> Violation | None:
-    """The first violation in `payload`, or None. KeyError when `action` is not one of `actions(version)`."""
+    """The first violation in `payload`, or None.
+
+    KeyError when `action` is not one of `actions(version)`, or for the kind "send" of `sends(version)`.
+    """
     found = _first(_schema(version, action, kind), payload)
     if found is None:
         return None
@@ -74,9 +79,16 @@ def check(version: Version, action: str, kind: Kind, payload: object) -> Violati
 
 @cache
 def actions(version: Version) -> frozenset[str]:
-    """Every action of the version's schemas, whichever side sends it."""
-    names = {f.name.removesuffix(".json") for f in _folder(version).iterdir() if f.name.endswith("Response.json")}
-    return frozenset(name.removesuffix("Response") for name in names)
+    """Every action of the version's schemas that has an answer, whichever side sends it."""
+    return frozenset(name.removesuffix("Response") for name in _names(version) if name.endswith("Response"))
+
+
+@cache
+def sends(version: Version) -> frozenset[str]:
+    """The actions that are said and never answered (SEND, from 2.1 on)."""
+    if version == "1.6":  # where a request has no ending, and nothing is sent so
+        return frozenset()
+    return frozenset(name for name in _names(version) if not name.endswith(("Request", "Response")))
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -112,16 +124,23 @@ class _Node:
     items: _Node | None = None
 
 
+_FOLDERS: dict[Version, str] = {"1.6": "v16", "2.0.1": "v201", "2.1": "v21"}
+
+
 def _folder(version: Version) -> Traversable:
     # by way of the top package: importing ocpp.v16 or ocpp.v201 would cost 18 MB of classes
-    return files("ocpp") / {"1.6": "v16", "2.0.1": "v201"}[version] / "schemas"
+    return files("ocpp") / _FOLDERS[version] / "schemas"
+
+
+def _names(version: Version) -> list[str]:
+    return [file.name.removesuffix(".json") for file in _folder(version).iterdir() if file.name.endswith(".json")]
 
 
 @cache
 def _schema(version: Version, action: str, kind: Kind) -> _Node:
-    if action not in actions(version):
+    if action not in (sends(version) if kind == "send" else actions(version)):
         raise KeyError(f"{action}: not an action of OCPP {version}")
-    suffix = "Response" if kind == "response" else ("" if version == "1.6" else "Request")
+    suffix = {"request": "" if version == "1.6" else "Request", "response": "Response", "send": ""}[kind]
     raw = json.loads((_folder(version) / f"{action}{suffix}.json").read_text("utf-8"))
     return _compile(raw, raw.get("definitions", {}))
 

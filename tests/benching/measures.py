@@ -58,6 +58,15 @@ class Words:
     question: tuple[str, ...]
 
 
+_WORDS_2 = Words(
+    occupied=said("StatusNotification", evseId=1, connectorStatus="Occupied"),
+    available=said("StatusNotification", evseId=1, connectorStatus="Available"),
+    remote=_sent("RequestStartTransaction"),
+    started=said("TransactionEvent", eventType="Started"),
+    sample=said("TransactionEvent", triggerReason="MeterValuePeriodic"),
+    ended=said("TransactionEvent", eventType="Ended"),
+    question=("GetVariables", "OCPPCommCtrlr.HeartbeatInterval"),
+)
 WORDS = {
     "1.6": Words(
         occupied=said("StatusNotification", connectorId=1, status="Preparing"),
@@ -68,15 +77,8 @@ WORDS = {
         ended=said("StopTransaction"),
         question=("GetConfiguration",),
     ),
-    "2.0.1": Words(
-        occupied=said("StatusNotification", evseId=1, connectorStatus="Occupied"),
-        available=said("StatusNotification", evseId=1, connectorStatus="Available"),
-        remote=_sent("RequestStartTransaction"),
-        started=said("TransactionEvent", eventType="Started"),
-        sample=said("TransactionEvent", triggerReason="MeterValuePeriodic"),
-        ended=said("TransactionEvent", eventType="Ended"),
-        question=("GetVariables", "OCPPCommCtrlr.HeartbeatInterval"),
-    ),
+    "2.0.1": _WORDS_2,
+    "2.1": _WORDS_2,
 }
 
 

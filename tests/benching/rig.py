@@ -28,10 +28,7 @@ LOOK = 0.001  # s between two tries at a socket that is not there yet
 HURRY = -15
 T = TypeVar("T")
 
-SETTINGS = {
-    "1.6": "[ocpp16]\nLocalPreAuthorize = true\nMeterValueSampleInterval = {interval}\n",
-    "2.0.1": '[ocpp2]\n"AuthCtrlr.LocalPreAuthorize" = true\n"SampledDataCtrlr.TxUpdatedInterval" = {interval}\n',
-}
+SETTINGS = "[ocpp16]\nLocalPreAuthorize = true\nMeterValueSampleInterval = {interval}\n"  # 2.x has other names for it
 
 
 class Trouble(Exception):
@@ -136,7 +133,7 @@ class Rig:
         site = configuration(
             self._state, self._folder, url=self.csms.url, version=self.version, world=str(self._folder / "world.sock")
         )
-        self._config.write_text(site + SETTINGS[self.version].format(interval=interval))
+        self._config.write_text(site + SETTINGS.format(interval=interval))
         self.csms.stations.pop(STATION, None)
 
     def start_guard(self) -> Process:

@@ -14,7 +14,7 @@ from multiprocessing import get_context
 
 from tests.crashing import cuts, kills
 
-VERSIONS = {"1.6": ("1.6",), "2.0.1": ("2.0.1",), "both": ("1.6", "2.0.1")}
+VERSIONS = {**{each: (each,) for each in ("1.6", "2.0.1", "2.1")}, "all": ("1.6", "2.0.1", "2.1")}
 AT_ONCE = 3  # rounds of real processes
 EVERY = 5.0  # s between two words about progress
 ABOUT = """\
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cuts", type=int, default=300, metavar="N", help="simulated cuts (300)")
     parser.add_argument("--kills", type=int, default=5, metavar="M", help="real kills (5)")
     parser.add_argument("--seed", type=int, default=1, help="which points and times are chosen (1)")
-    parser.add_argument("--ocpp", choices=VERSIONS, default="both", help="version of the sessions (both)")
+    parser.add_argument("--ocpp", choices=VERSIONS, default="all", help="version of the sessions (all)")
     parser.add_argument("--only", type=int, metavar="K", help="only cut K of --cuts, or round K where --cuts is 0")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes for cuts (all cores)")
     given = parser.parse_args(arguments)

@@ -37,12 +37,13 @@ from chargerd.core.variables import Variables
 from chargerd.daemon.charger import Charger
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.conversation import Conversation
-from chargerd.daemon.run import dialect_of
 from chargerd.daemon.store import Batch, Store
 from chargerd.lab.pace import VirtualLoop, run
 from chargerd.ocpp.dialect import Identity
 from chargerd.ocpp.outbox import Outbox
 from chargerd.ocpp.rpc import Rpc
+from chargerd.ocpp.schemas import Version
+from chargerd.ocpp.versions import dialect_of
 from hal.api import MeterReading
 
 ANN = Token("04AABBCC")
@@ -77,7 +78,7 @@ class Disk(Store):
 class Rig:
     """A charger with one outlet, its guard and meter played by the test, and a conversation when asked for."""
 
-    def __init__(self, path: Path, version: str | None = None, outlets: int = 1, **variables: str) -> None:
+    def __init__(self, path: Path, version: Version | None = None, outlets: int = 1, **variables: str) -> None:
         self.loop = asyncio.get_running_loop()
         self.broken = False
         disk = Disk.open(path / "chargerd.db", inline=True, gate=self._gate)
@@ -111,7 +112,7 @@ class Rig:
             self.charger.conversation = Conversation(
                 self.charger,
                 dialect_of(version),
-                Rpc("1.6" if version == "1.6" else "2.0.1", lambda: f"id-{next(ids)}"),
+                Rpc(version, lambda: f"id-{next(ids)}"),
                 Outbox(chronological=version == "1.6", max_rows=1000),
                 self,
                 self.clock,

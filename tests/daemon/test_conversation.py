@@ -15,7 +15,7 @@ from chargerd.daemon.conversation import Conversation
 from chargerd.daemon.store import Batch
 from tests.daemon.test_charger import ANN, Rig, scene
 
-BOTH = pytest.mark.parametrize("version", ["1.6", "2.0.1"])
+BOTH = pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
 TIME = "2027-01-15T08:00:00Z"
 
 

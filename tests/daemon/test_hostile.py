@@ -19,7 +19,7 @@ from tests.daemon.test_charger import Rig, scene
 from tests.daemon.test_conversation import Backend, accepted
 
 CORPUS = sorted((Path(__file__).parents[1] / "fixtures" / "frames").glob("*.frame"))
-VERSIONS: tuple[Version, ...] = ("1.6", "2.0.1")
+VERSIONS: tuple[Version, ...] = ("1.6", "2.0.1", "2.1")
 OURS = "the id of the call that waits"
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40)

@@ -32,8 +32,10 @@ class HandLink:
         on_open: Callable[[str], None],
         on_frame: Callable[[str | bytes], bool],
         on_closed: Callable[[str], None],
+        on_refused: Callable[[], None],
         chance: Callable[[], float],
     ) -> None:
+        self.refused = on_refused
         self.settings, self.open, self.frame, self.closed = settings, on_open, on_frame, on_closed
         self.sent: list[str] = []
         self.configured: list[LinkSettings] = []
@@ -65,48 +67,6 @@ def link_of(whole: Whole) -> HandLink:
 
 def in_virtual_time(job: Coroutine[Any, Any, None]) -> None:
     run(VirtualLoop(1000.0), job)
-
-
-def test_a_version_once_agreed_on_is_the_only_one_offered_afterwards(tmp_path: Path) -> None:
-    async def scene() -> None:
-        whole = Whole(tmp_path, version='2.0.1", "1.6', link=HandLink)
-        await whole.start()
-        link = link_of(whole)
-        endpoint = link.settings.endpoint
-        assert endpoint is not None and endpoint.subprotocols == ("ocpp2.0.1", "ocpp1.6")
-        link.open("ocpp1.6")
-        conversation = daemon_of(whole).charger.conversation
-        assert conversation is not None and conversation.dialect.version == "1.6"
-        now = daemon_of(whole).settings().endpoint
-        assert now is not None and now.subprotocols == ("ocpp1.6",)
-        await whole.stop()
-
-    in_virtual_time(scene())
-
-
-def test_what_was_queued_in_words_that_the_backend_does_not_speak_is_a_dead_letter(tmp_path: Path) -> None:
-    async def scene() -> None:
-        whole = Whole(tmp_path, version='2.0.1", "1.6', link=HandLink)
-        await whole.start()
-        daemon = daemon_of(whole)
-        await whole.plug()
-        await asyncio.sleep(3)
-        daemon.charger.feed(RemoteStart(daemon.charger.next_ask(), Token(ANN), 1, local=True))
-        await whole.until(lambda: daemon.charger.state.outlet(1).live.powered)
-        assert daemon.charger.conversation is not None
-        queued = len(daemon.charger.conversation.outbox.rows())
-        assert queued > 0
-        link_of(whole).open("ocpp1.6")
-        assert daemon.charger.conversation.outbox.rows() == []
-        await whole.unplug()
-        await asyncio.sleep(5)
-        assert daemon.charger.conversation.outbox.rows() == []
-        dead = daemon.store.dead()
-        assert len(dead) > queued
-        assert len(daemon.store.sessions()) == 1
-        await whole.stop()
-
-    in_virtual_time(scene())
 
 
 @pytest.mark.parametrize(("orderly", "cause"), [(True, BootCause.UNKNOWN), (False, BootCause.WATCHDOG)])

@@ -89,6 +89,7 @@ class Backend:
         on_open: Callable[[str], None],
         on_frame: Callable[[str | bytes], bool],
         on_closed: Callable[[str], None],
+        on_refused: Callable[[], None],
         chance: Callable[[], float],
     ) -> Backend:
         """A `LinkMaker`: the new daemon's link is this backend again."""

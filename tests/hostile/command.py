@@ -16,7 +16,7 @@ from tests.hostile.episode import Plan, perform
 
 EVERY = 10_000
 KEPT = Path(__file__).parents[2] / ".fuzz" / "frames"
-VERSIONS = ("1.6", "2.0.1")
+VERSIONS = ("1.6", "2.0.1", "2.1")
 ABOUT = """\
 A hostile backend: lawful, twisted, bent and spoiled frames at a whole charger that has a car, in virtual time. Every
 CALL must be answered once, nothing else more than once, all of it as the version says; the car must not notice what is

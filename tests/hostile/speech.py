@@ -99,7 +99,8 @@ class Speech:
         return str(found)[:longest]
 
     def _within(self, node: Mapping[str, Any], value: Json) -> Json:
-        return max(node.get("minimum", value), min(node.get("maximum", value), value))
+        value = min(node.get("maximum", value), value)
+        return max(node.get("minimum", value), value)
 
     def _lucky(self) -> bool:
         return self._chance.randrange(4) < LAWFUL

@@ -24,7 +24,8 @@ EACH = pytest.mark.parametrize("version", VERSIONS)
 def test_a_charger_survives_its_backend(version: str, seed: int) -> None:
     outcome = perform(Plan(version, seed, 400))
     assert outcome.account.complaints == []
-    assert outcome.account.answers["result"] > 10
+    answers = outcome.account.answers
+    assert answers["result"] + answers["SecurityError"] > 10  # the latter where the boot is rejected
 
 
 @EACH

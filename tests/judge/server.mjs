@@ -2,7 +2,8 @@
 // out: {listening} {station, protocol} {station, call, payload} {station, answer, payload} {station, violation, method, payload}
 // in:  {station, method, params} makes a call to that station
 import { createInterface } from 'node:readline';
-import { RPCServer } from 'ocpp-rpc';
+import { createRequire } from 'node:module';
+import { RPCServer, createValidator } from 'ocpp-rpc';
 
 const say = (line) => console.log(JSON.stringify(line));
 const now = () => new Date().toISOString();
@@ -11,6 +12,13 @@ const idTokenInfo = { status: 'Accepted' };
 let transactionId = 0;
 
 const boot = () => ({ status: 'Accepted', currentTime: now(), interval: 300 });
+const answers2 = {
+  BootNotification: boot,
+  Heartbeat: () => ({ currentTime: now() }),
+  Authorize: () => ({ idTokenInfo }),
+  TransactionEvent: ({ idToken }) => (idToken ? { idTokenInfo } : {}),
+  DataTransfer: () => ({ status: 'UnknownVendorId' }),
+};
 const answers = {
   'ocpp1.6': {
     BootNotification: boot,
@@ -20,17 +28,19 @@ const answers = {
     StopTransaction: () => ({ idTagInfo }),
     DataTransfer: () => ({ status: 'UnknownVendorId' }),
   },
-  'ocpp2.0.1': {
-    BootNotification: boot,
-    Heartbeat: () => ({ currentTime: now() }),
-    Authorize: () => ({ idTokenInfo }),
-    TransactionEvent: ({ idToken }) => (idToken ? { idTokenInfo } : {}),
-    DataTransfer: () => ({ status: 'UnknownVendorId' }),
-  },
+  'ocpp2.0.1': answers2,
+  'ocpp2.1': answers2,
 };
 
+// ocpp-rpc 2.2.1 carries the schemas of 2.1 under names (XRequest) that its own strict mode (X.req) does not look for.
+const named21 = createRequire(import.meta.url)('ocpp-rpc/lib/schemas/ocpp2_1.json').map((schema) => ({
+  ...schema,
+  $id: schema.$id.replace(/Request$/, '.req').replace(/Response$/, '.conf'),
+}));
+
 const stations = new Map();
-const server = new RPCServer({ protocols: Object.keys(answers), strictMode: true });
+const strictModeValidators = [createValidator('ocpp2.1', named21)];
+const server = new RPCServer({ protocols: Object.keys(answers), strictMode: true, strictModeValidators });
 server.auth((accept) => accept());
 server.on('client', (client) => {
   const station = client.identity;

@@ -8,10 +8,12 @@ from typing import Any
 
 from chargerd.lab.csms import Csms
 
-V16, V201 = "ocpp1.6", "ocpp2.0.1"
+V16, V201, V21 = "ocpp1.6", "ocpp2.0.1", "ocpp2.1"
+_BOOT2 = {"reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}}
 BOOT: dict[str, dict[str, Any]] = {
     V16: {"chargePointVendor": "V", "chargePointModel": "M"},
-    V201: {"reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}},
+    V201: _BOOT2,
+    V21: _BOOT2,
 }
 
 

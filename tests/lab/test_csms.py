@@ -20,7 +20,7 @@ from chargerd.lab import schema
 from chargerd.lab.csms import VERSIONS, Csms, _masked, epoch, sequential, zero_unless_accepted
 from chargerd.lab.peer import CallFailed, Script
 from chargerd.lab.roaming import Partner, Token
-from tests.lab.station import BOOT, V16, V201, Station, start16, stop16, values16, whole201
+from tests.lab.station import BOOT, V16, V21, V201, Station, start16, stop16, values16, whole201
 
 NOW = 1_790_000_000.0
 
@@ -67,10 +67,11 @@ def test_a_whole_16_session_needs_no_event_loop() -> None:
     assert csms.books.judge() == [] and csms.violations() == []
 
 
-def test_a_whole_201_session_needs_no_event_loop() -> None:
+@pytest.mark.parametrize("version", [V201, V21])
+def test_a_whole_session_of_2_needs_no_event_loop(version: str) -> None:
     csms = Csms(clock=lambda: NOW)
     csms.tokens["CARD"] = Token(group="G")
-    station = Station(csms, V201)
+    station = Station(csms, version)
     status = {"timestamp": "2026-03-01T12:00:00Z", "connectorStatus": "Occupied", "evseId": 1, "connectorId": 1}
     station.result("StatusNotification", status)
     whole201(station.result)
@@ -324,9 +325,9 @@ async def test_a_cut_over_a_socket(csms: Csms) -> None:
 
 async def test_the_stations_first_choice_is_taken(csms: Csms) -> None:
     await csms.start()
-    both = [Subprotocol("ocpp9"), Subprotocol(V201), Subprotocol(V16)]
+    both = [Subprotocol("ocpp9"), Subprotocol(V21), Subprotocol(V201), Subprotocol(V16)]
     async with connect(f"{csms.url}/CP1", subprotocols=both, proxy=None) as link:
-        assert link.subprotocol == V201
+        assert link.subprotocol == V21
 
 
 async def test_no_common_version_completes_the_handshake_and_closes(csms: Csms) -> None:

@@ -51,7 +51,7 @@ def verdicts(day: Day, yes: bool | None) -> set[str]:
     return {name for name, one in day.seen.items() if one.yes is yes}
 
 
-@pytest.mark.parametrize("version", ["1.6", "2.0.1"])
+@pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
 def test_everything_is_seen(tmp_path: Path, version: str) -> None:
     day, lines = play(tmp_path, version)
     assert verdicts(day, True) == set(ROWS), "\n".join([*lines, *table(day.seen)])
@@ -59,7 +59,7 @@ def test_everything_is_seen(tmp_path: Path, version: str) -> None:
     assert max(map(len, [*lines, *table(day.seen)])) <= WIDTH
 
 
-@pytest.mark.parametrize("version", ["1.6", "2.0.1"])
+@pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
 def test_any_backend_is_good_enough_for_what_needs_no_small_csms(tmp_path: Path, version: str) -> None:
     day, _ = play(tmp_path, version, lambda csms: csms.tokens.update({HOME: Token()}), foreign=True)
     assert verdicts(day, None) == {name for name, row in ROWS.items() if row.small}

@@ -9,7 +9,7 @@ import pytest
 from chargerd.lab import schema
 from chargerd.lab.desk import Desk
 from chargerd.lab.peer import StationView
-from tests.lab.station import V16, V201
+from tests.lab.station import V16, V21, V201
 
 
 class Recorder:
@@ -26,7 +26,7 @@ class Recorder:
         return self.answer
 
 
-@pytest.mark.parametrize("version", [V16, V201])
+@pytest.mark.parametrize("version", [V16, V201, V21])
 async def test_every_request_fits_its_schema(version: str) -> None:
     record = Recorder(version)
     desk = record.desk
@@ -44,7 +44,7 @@ async def test_every_request_fits_its_schema(version: str) -> None:
         await desk.clear_cache(),
     ]
     assert answers == ["Accepted"] * 11
-    words = {V16: ("Soft", "Hard"), V201: ("OnIdle", "Immediate")}[version]
+    words = ("Soft", "Hard") if version == V16 else ("OnIdle", "Immediate")
     assert tuple(payload["type"] for action, payload in record.asked if action == "Reset") == words
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chargerd.lab.csms import Boot, Csms
 from chargerd.lab.peer import Payload, Script
-from tests.lab.station import BOOT, V16, V201, Station, start16
+from tests.lab.station import BOOT, V16, V21, V201, Station, start16
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ JUNK = [
 ]
 
 
-@pytest.mark.parametrize("version", [V16, V201])
+@pytest.mark.parametrize("version", [V16, V201, V21])
 @pytest.mark.parametrize("text", JUNK, ids=range(len(JUNK)))
 def test_junk_is_a_violation_and_the_link_lives(csms: Csms, version: str, text: Any) -> None:
     station = Station(csms, version)
@@ -51,14 +51,49 @@ def test_junk_is_a_violation_and_the_link_lives(csms: Csms, version: str, text: 
 
 
 def test_junk_is_answered_as_the_version_says(csms: Csms) -> None:
-    new, old = Station(csms, V201, "NEW"), Station(csms, V16, "OLD")
-    for station in (new, old):
+    newest, new, old = Station(csms, V21, "NEWEST"), Station(csms, V201, "NEW"), Station(csms, V16, "OLD")
+    for station in (newest, new, old):
         station.said.clear()
         for text in ("junk", '[9,"1",{}]', '[2,"5","Heartbeat"]'):
             station.peer.receive(text)
     answers = [frame[:3] for frame in new.said]
     assert answers == [[4, "-1", "RpcFrameworkError"], [4, "1", "MessageTypeNotSupported"], [4, "5", "FormatViolation"]]
+    assert [frame[:3] for frame in newest.said] == [answers[0], answers[2]]
     assert [frame[:3] for frame in old.said] == [[4, "5", "FormationViolation"]]
+
+
+def test_a_send_that_nobody_asked_for_is_a_violation_and_not_answered(csms: Csms) -> None:
+    station = Station(csms, V21)
+    station.said.clear()
+    station.peer.receive('[6,"1","NotifyPeriodicEventStream",{}]')
+    assert "SEND of NotifyPeriodicEventStream" in station.violations()[0]
+    assert station.said == []
+
+
+def test_an_answer_that_the_station_cannot_read_may_be_disputed_once(csms: Csms) -> None:
+    station = Station(csms, V21)
+    csms.script("Heartbeat", Script(answer={}))
+    station.call("Heartbeat", {}, "h1")
+    dispute = json.dumps([5, "h1", "OccurrenceConstraintViolation", "currentTime: is required", {}])
+    station.peer.receive(dispute)
+    assert station.violations() == []
+    last = station.view.wire[-1]
+    assert (last.kind, last.action, last.payload["code"]) == ("dispute", "Heartbeat", "OccurrenceConstraintViolation")
+    station.peer.receive(dispute)
+    assert "to no answer of ours" in station.violations()[0]
+    station.peer.receive(json.dumps([5, "h1", "WhateverViolation", "", {}]))
+    assert "no error code" in station.violations()[1]
+
+
+def test_the_judge_disputes_an_answer_that_breaks_the_schema(csms: Csms) -> None:
+    for version, disputes in ((V201, []), (V21, [[5, "csms-2", "OccurrenceConstraintViolation"]])):
+        station = Station(csms, version, version)
+        got: list[Any] = []
+        message_id = station.peer.ask("ClearCache", {}, got.append)
+        station.said.clear()
+        station.peer.receive(json.dumps([3, message_id, {}]))
+        assert [frame[:3] for frame in station.said] == disputes
+        assert got[0].code == "OccurrenceConstraintViolation"
 
 
 @given(
@@ -80,7 +115,7 @@ def test_unknown_unserved_and_faulty_calls(csms: Csms) -> None:
 
 @pytest.mark.req("B02.FR.02", "B02.FR.09", "B03.FR.07", "1.6 §4.2")
 @pytest.mark.parametrize("status", ["Pending", "Rejected"])
-@pytest.mark.parametrize("version", [V16, V201])
+@pytest.mark.parametrize("version", [V16, V201, V21])
 def test_who_is_not_accepted_may_only_boot(csms: Csms, version: str, status: str) -> None:
     csms.boot = Boot(status, 10)
     station = Station(csms, version)

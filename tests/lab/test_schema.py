@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from chargerd.lab import schema
-from tests.lab.station import BOOT, V16, V201, event201, start16
+from tests.lab.station import BOOT, V16, V21, V201, event201, start16
 
 
-def test_actions_of_both_versions() -> None:
+def test_actions_of_each_version() -> None:
     assert {"StartTransaction", "SecurityEventNotification"} <= schema.actions(V16)
     assert {"TransactionEvent", "NotifyReport"} <= schema.actions(V201)
-    assert len(schema.actions(V16)) == 39 and len(schema.actions(V201)) == 64
+    assert [len(schema.actions(version)) for version in (V16, V201, V21)] == [39, 64, 90]
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,10 @@ def test_actions_of_both_versions() -> None:
         (V16, "StartTransaction", start16() | {"timestamp": "yesterday"}, "PropertyConstraintViolation"),
         (V16, "StartTransaction", start16() | {"timestamp": "2026-02-30T00:00:00Z"}, "PropertyConstraintViolation"),
         (V16, "StartTransaction", start16() | {"timestamp": "2026-02-03T00:00:00"}, "PropertyConstraintViolation"),
+        (V21, "TransactionEvent", event201("Started", 0, 0, 1.5), None),
+        (V21, "Reset", {"type": "ImmediateAndResume"}, None),
+        (V201, "Reset", {"type": "ImmediateAndResume"}, "PropertyConstraintViolation"),
+        (V21, "Heartbeat", {"x": 1}, "FormatViolation"),
         (V201, "TransactionEvent", event201("Begun", 0, 0), "PropertyConstraintViolation"),
         (V201, "TransactionEvent", event201("Started", 0, 0) | {"meterValue": []}, "OccurrenceConstraintViolation"),
     ],

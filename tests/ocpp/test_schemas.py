@@ -202,14 +202,14 @@ def test_the_library_s_classes_are_not_imported() -> None:
 @cache
 def raw_schema(version: Version, action: str, kind: Kind) -> dict[str, Any]:
     suffix = "Response" if kind == "response" else ("" if version == "1.6" else "Request")
-    path = files("ocpp") / {"1.6": "v16", "2.0.1": "v201"}[version] / "schemas" / f"{action}{suffix}.json"
+    path = files("ocpp") / {"1.6": "v16", "2.0.1": "v201", "2.1": "v21"}[version] / "schemas" / f"{action}{suffix}.json"
     loaded: dict[str, Any] = json.loads(path.read_text("utf-8-sig"))
     return loaded
 
 
 MESSAGES: list[tuple[Version, str, Kind]] = [
     (version, action, kind)
-    for version in ("1.6", "2.0.1")
+    for version in ("1.6", "2.0.1", "2.1")
     for action in sorted(schemas.actions(version))
     for kind in ("request", "response")
 ]

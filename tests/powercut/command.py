@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from chargerd.daemon.run import DIALECTS
+from chargerd.ocpp.versions import VERSIONS
 from tests.powercut.campaign import CONTROLS, SOUND, Campaign, Way
 from tests.powercut.image import Image, Unable, build
 from tests.powercut.machine import Disk, Machine, format_disk, must_be_able
@@ -29,12 +29,12 @@ CONTROL_CYCLES = 15
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("tests/system powercut", description=ABOUT)
     parser.add_argument("--cycles", type=int, default=20, metavar="N", help="cuts of the charger as it is (20)")
-    parser.add_argument("--ocpp", choices=(*DIALECTS, "all"), default="all", help="versions that share them (all)")
+    parser.add_argument("--ocpp", choices=(*VERSIONS, "all"), default="all", help="versions that share them (all)")
     parser.add_argument("--seed", type=int, default=1, help="where it is cut, and what leaks (1)")
     parser.add_argument("--leak", type=float, default=0.1, metavar="P", help="share of sectors kept early (0.1)")
     parser.add_argument("--no-controls", action="store_true", help="leave out what must fail")
     given = parser.parse_args(arguments)
-    versions = tuple(DIALECTS) if given.ocpp == "all" else (given.ocpp,)
+    versions = VERSIONS if given.ocpp == "all" else (given.ocpp,)
     began = time.monotonic()
     try:
         must_be_able()

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from chargerd.daemon.csms import LinkSettings, LinkState
-from chargerd.daemon.run import DIALECTS, dialect_of
 from chargerd.daemon.store import Store
 from chargerd.lab.pace import VirtualLoop, run
 from chargerd.lab.whole import Whole
 from chargerd.ocpp import schemas
+from chargerd.ocpp.versions import VERSIONS, dialect_of
 
 PORT, DISK, MOUNT = "/dev/ttyS1", "/dev/vda", "/mnt"
 DATABASE = Path(MOUNT, "chargerd.db")
@@ -261,7 +261,7 @@ def _prepare() -> int:
 
 
 def main() -> None:
-    for version in DIALECTS:  # all that is loaded late, so that the saved machine has it
+    for version in VERSIONS:  # all that is loaded late, so that the saved machine has it
         dialect_of(version)
         schemas.actions(cast(Any, version))
     if sys.argv[1:] == ["--packages"]:

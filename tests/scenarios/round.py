@@ -23,7 +23,7 @@ from chargerd.lab.site import STATION
 from chargerd.lab.whole import EPOCH, Whole
 
 ANN, BOB = "04A1B2C3", "04D4E5F6"
-VERSIONS = ("1.6", "2.0.1")
+VERSIONS = ("1.6", "2.0.1", "2.1")
 each_version = pytest.mark.parametrize("version", VERSIONS)
 SPACE = 0.5  # s between two deeds of a person
 

@@ -11,6 +11,7 @@ from chargerd.core.moment import Moment
 from chargerd.core.records import Record
 from chargerd.core.state import Station, TxWindow
 from chargerd.ocpp.dialect import Ask, Draft, Fold, Identity, Json, Learned, Outgoing, Refuse, Reply, Stamp
+from chargerd.ocpp.schemas import Version
 from chargerd.ocpp.v16 import requests, status, transactions
 from chargerd.ocpp.v16.words import ID_TAG_MAX, ci_string, verdict
 
@@ -20,7 +21,7 @@ _BOOT = {"Accepted": BootStatus.ACCEPTED, "Pending": BootStatus.PENDING, "Reject
 class Dialect16:
     """See `ocpp.dialect.Dialect`. A transaction starts with cable and authorisation together (1.6 §3.5)."""
 
-    version = "1.6"
+    version: Version = "1.6"
     subprotocol = "ocpp1.6"
     window: TxWindow | None = TxWindow(frozenset({"PowerPathClosed"}), frozenset({"Authorized"}))
     chronological = True  # §3.6

@@ -1,7 +1,4 @@
-"""OCPP 2.0.1: the words in both directions, put together from the files beside this one.
-
-A 2.1 dialect is this one with another `version` and `subprotocol`, and the messages that it adds.
-"""
+"""OCPP 2.0.1: the words in both directions, put together from the files beside this one; for 2.1 see `dialect21`."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from chargerd.core.events import AuthorizeAnswered, BootAnswered, BootStatus
 from chargerd.core.moment import Moment
 from chargerd.core.records import Faulted, Record, Sampled, Security, Transaction
 from chargerd.core.state import Station, TxWindow
-from chargerd.core.token import MAX_ID
 from chargerd.ocpp.dialect import Ask, Draft, Fold, Identity, Json, Learned, Outgoing, Refuse, Reply, Stamp
+from chargerd.ocpp.schemas import Version
 from chargerd.ocpp.v2 import meter, notices, requests, status, transactions
 from chargerd.ocpp.v2.words import bounded, id_token, verdict
 
@@ -34,8 +31,9 @@ _BOOT_REASON = {
 class Dialect201:
     """See `ocpp.dialect.Dialect`. Where a transaction begins and ends is the variables' business (E01, E06)."""
 
-    version = "2.0.1"
+    version: Version = "2.0.1"
     subprotocol = "ocpp2.0.1"
+    longest_token = 36  # IdTokenType.idToken
     window: TxWindow | None = None
     chronological = False
 
@@ -58,7 +56,7 @@ class Dialect201:
 
     def render(self, draft: Draft, fold: Fold, station: Station, stamp: Stamp, offline: bool) -> Outgoing:
         if draft.tx is not None:
-            return transactions.render(draft, stamp, offline)
+            return transactions.render(draft, stamp, offline, self.longest_token)
         return meter.render(draft, stamp) if draft.kind == meter.METER else notices.render(draft, stamp)
 
     def slot(self, station: Station, rank: int) -> str:
@@ -80,8 +78,8 @@ class Dialect201:
             case SendHeartbeat():
                 return Outgoing("Heartbeat", {})
             case AskAuthorize(token=token):
-                if len(token.id) > MAX_ID:
-                    raise ValueError(f"idToken {token.short} has {len(token.id)} characters, at most {MAX_ID} fit")
+                if len(token.id) > (most := self.longest_token):
+                    raise ValueError(f"idToken {token.short} has {len(token.id)} characters, at most {most} fit")
                 return Outgoing("Authorize", {"idToken": id_token(token)})
 
     def answered(

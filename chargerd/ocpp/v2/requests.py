@@ -177,12 +177,14 @@ def _change_availability(ask: int, payload: Json, station: Station) -> Reply | A
 
 def _reset(ask: int, payload: Json, station: Station) -> Reply | Ask:
     """B11, B12."""
-    evse = {"id": payload.get("evseId", 0)}
+    evse, kind = {"id": payload.get("evseId", 0)}, _RESET.get(payload["type"])
+    if kind is None:
+        return _say("Rejected", "UnsupportedParam")
     if evse == _STATION:
-        return Ask(ResetAsked(ask, _RESET[payload["type"]]))
+        return Ask(ResetAsked(ask, kind))
     if not _outlets(station, evse):
         return _unknown(station, evse)
-    return Ask(ResetAsked(ask, _RESET[payload["type"]], evse["id"]))
+    return Ask(ResetAsked(ask, kind, evse["id"]))
 
 
 def _trigger(ask: int, payload: Json, station: Station) -> Reply | Ask:

@@ -22,7 +22,7 @@ from chargerd.core.state import Station
 from chargerd.ocpp.dialect import Draft, Fold, Json, Learned, Outgoing, Stamp
 from chargerd.ocpp.outbox import START
 from chargerd.ocpp.v2.meter import CONTEXT, measured, rendered, sampled_set
-from chargerd.ocpp.v2.words import id_token, place, token_of, verdict
+from chargerd.ocpp.v2.words import bounded, id_token, place, token_of, verdict
 
 UPDATE = "update"
 END = "end"
@@ -227,8 +227,10 @@ def _due(kept: list[Json], record: Transaction, period: int) -> bool:
 # ---------------------------------------------------------------- drafts → payloads
 
 
-def render(draft: Draft, stamp: Stamp, offline: bool) -> Outgoing:
+def render(draft: Draft, stamp: Stamp, offline: bool, longest_token: int) -> Outgoing:
     payload = {key: value for key, value in draft.facts.items() if key != "meter"}
+    if "idToken" in payload:
+        payload["idToken"] = {**payload["idToken"], "idToken": bounded(payload["idToken"]["idToken"], longest_token)}
     payload["seqNo"] = draft.seq
     payload["timestamp"] = stamp(draft.at)
     if "meter" in draft.facts:

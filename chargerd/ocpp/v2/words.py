@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from chargerd.core.state import Outlet
-from chargerd.core.token import FREE, MAX_ID, Standing, Token, Verdict
+from chargerd.core.token import FREE, Standing, Token, Verdict
 from chargerd.ocpp.dialect import Json
 
 
@@ -18,7 +18,7 @@ def bounded(text: str, limit: int) -> str:
 
 def id_token(token: Token) -> Json:
     """IdTokenType; nobody's token is empty (C02.FR.01)."""
-    return {"idToken": "" if token == FREE else bounded(token.id, MAX_ID), "type": token.kind}
+    return {"idToken": "" if token == FREE else token.id, "type": token.kind}
 
 
 def token_of(id_token: Mapping[str, Any]) -> Token:
