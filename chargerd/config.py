@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
 from chargerd.config_schema import (
+    MONIKER,
     NO_BACKEND,
     NO_METER,
     AuthorizationConfig,
@@ -196,7 +197,7 @@ class _Reader:
                 except _Mistake as mistake:
                     self._problem(f"{path}.{name}", mistake.what, mistake.remedy)
             elif key.default is MISSING:
-                self._problem(f"{path}.{name}", "is missing", f"add {name} = {_toml(spec.example)}")
+                self._problem(f"{path}.{name}", "is missing", _add(name, spec))
         return None if self._problems else cls(**values)
 
     # ---- what only shows when the parts are seen together
@@ -317,6 +318,13 @@ class _Reader:
         while path not in self._lines and "." in path:
             path = path.rpartition(".")[0]
         return self._lines.get(path) or self._lines.get(path.partition("[")[0], 0)
+
+
+def _add(name: str, spec: Spec) -> str:
+    """A simulated device is an explicit choice: no remedy for a missing one."""
+    if spec.pattern == MONIKER:
+        return f'add {name} = "…", the moniker of what is fitted (in a simulated world: {_toml(spec.example)})'
+    return f"add {name} = {_toml(spec.example)}"
 
 
 _SHAPES: Mapping[type, str] = MappingProxyType(

@@ -34,7 +34,7 @@ def _key(default: Any, about: str, **more: Any) -> Any:
     return field(default=default, repr=not secret, metadata={"spec": Spec(about, **more)})
 
 
-_MONIKER = r"[a-z]+:.+"
+MONIKER = r"[a-z]+:.+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class OutletConfig:
     meter: str = _key(
         NO_METER,
         "Moniker of its energy meter; none: it has none.",
-        pattern=rf"none|{_MONIKER}",
+        pattern=rf"none|{MONIKER}",
         example="sim:/run/chargerd/world.sock?outlet=1",
     )
 
@@ -113,7 +113,7 @@ class OutletConfig:
 class GuardConfig:
     """The guard process and its board."""
 
-    board: str = _key(MISSING, "Moniker of the board.", pattern=_MONIKER, example="sim:/run/chargerd/world.sock")
+    board: str = _key(MISSING, "Moniker of the board.", pattern=MONIKER, example="sim:/run/chargerd/world.sock")
     socket: str = _key("guard.sock", "Socket for the daemon; a relative path is in run_dir.")
     watch_socket: str = _key("guard-ro.sock", "Read-only socket; a relative path is in run_dir.")
     latch_file: str = _key(
@@ -127,7 +127,7 @@ class ReaderConfig:
     """One card reader."""
 
     device: str = _key(
-        MISSING, "Moniker of the reader.", pattern=_MONIKER, example="sim:/run/chargerd/world.sock?reader=station"
+        MISSING, "Moniker of the reader.", pattern=MONIKER, example="sim:/run/chargerd/world.sock?reader=station"
     )
     evse: int | None = _key(None, "The EVSE it stands at; not given: it serves the whole station.", low=1, high=16)
 

@@ -68,6 +68,8 @@ class Ink:
 
 def status(s: Json, ink: Ink) -> str:
     """The picture on one screen."""
+    if s["station"]["id"] is None:
+        return _unusable(s, ink)
     station, now = s["station"], s["now"]
     service = "in service" if station["operative"] else ink.bad("out of service")
     head = [ink.bold(station["id"]), f"chargerd {s['version']}", f"up {spell(station['uptime'])}", service]
@@ -87,6 +89,14 @@ def status(s: Json, ink: Ink) -> str:
         lines += ["", *_outlet(outlet, now, ink)]
     lines += ["", faults(s["faults"], ink)]
     return "\n".join(lines)
+
+
+def _unusable(s: Json, ink: Ink) -> str:
+    """A daemon that could not read its configuration."""
+    head = f"{ink.bold('chargerd ' + s['version'])} · {ink.bad('the configuration is wrong, the outlets stay off')}:"
+    return "\n".join(
+        [head, *(f"  {line}" for line in s["devices"]["configuration"].splitlines()), "", faults(s["faults"], ink)]
+    )
 
 
 def link(link: Json | None, now: str, ink: Ink, boot: str | None = None) -> str:

@@ -7,21 +7,35 @@ offset is learned from the CSMS; what was stamped before that is put right when 
 from __future__ import annotations
 
 import ctypes
+import logging
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from chargerd.core.moment import Moment
 
+log = logging.getLogger(__name__)
+
 _TIME_ERROR = 5  # adjtimex: the clock is not synchronised
 _TIMEX_BYTES = 256
-_LIBC = ctypes.CDLL(None)  # opened once: the clock is read at every step
+_LIBC = ctypes.CDLL(None, use_errno=True)  # opened once: the clock is read at every step
 _SANE = (datetime(2024, 1, 1, tzinfo=UTC).timestamp(), datetime(2200, 1, 1, tzinfo=UTC).timestamp())
 
 
 def synchronised() -> bool:
     """Does the kernel call its clock synchronised (adjtimex, as NTP daemons tell it)?"""
-    return _LIBC.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)) not in (-1, _TIME_ERROR)
+    state = _LIBC.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    if state == -1:
+        _tell_once(os.strerror(ctypes.get_errno()))
+    return state not in (-1, _TIME_ERROR)
+
+
+@cache
+def _tell_once(why: str) -> None:
+    """A sandbox that forbids the question looks like a clock that is never right."""
+    log.error("the kernel does not say whether its clock is synchronised (adjtimex: %s)", why)
 
 
 def battery_backed(rtc: Path = Path("/sys/class/rtc")) -> bool:
