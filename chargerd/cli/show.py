@@ -127,7 +127,10 @@ def _queue(queue: Json, ink: Ink) -> str:
 
 def _guard(guard: Json, now: str, ink: Ink) -> str:
     since = "" if guard["since"] is None else _for(guard["since"], now)
-    return f"connected{since}" if guard["connected"] else ink.bad("NOT CONNECTED") + f"{since}: {remedy('GuardLost')}"
+    if guard["connected"]:
+        return f"connected{since}"
+    why = f"it refuses: {guard['refused']}" if guard.get("refused") else remedy("GuardLost")
+    return ink.bad("NOT CONNECTED") + f"{since}: {why}"
 
 
 def _clock(clock: Json, ink: Ink) -> str:

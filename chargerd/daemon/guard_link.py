@@ -63,6 +63,8 @@ class GuardLink:
         self._held: dict[int, lease.Truth] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = False
+        self.refused = ""
+        """Why the guard does not let this daemon in; empty where it does, or is not there."""
         self.since = 0.0
         self.truths: dict[int, lease.Truth] = {}
         """The newest word on each outlet, for people to look at."""
@@ -125,6 +127,7 @@ class GuardLink:
                     self._hear(packet)
             except OSError as e:
                 log.debug("guard: %s", e)
+                self.refused = ""
             except Exception:  # permits are not renewed for a daemon that no longer listens
                 log.exception("guard: its word could not be taken; the conversation begins anew")
             self._transport.close()
@@ -150,7 +153,7 @@ class GuardLink:
         match word:
             case lease.Welcome(version=version, epoch=epoch, last=last):
                 log.info("guard: connected, link version %d", version)
-                self.connected, self.since = True, asyncio.get_running_loop().time()
+                self.connected, self.refused, self.since = True, "", asyncio.get_running_loop().time()
                 known, after = self._position
                 self._held.clear()
                 self._last = last
@@ -176,8 +179,13 @@ class GuardLink:
                     self._held[word.outlet] = word
                 else:
                     self._truth(word)
-            case lease.Refused(what=what, why=why):
+            case lease.Refused(what=what, why=why) if self.connected:
                 log.warning("guard refused %s: %s", what, why)
+            case lease.Refused(why=why):  # of another version, or for another user: no guard for us
+                if why != self.refused:
+                    log.error("the guard does not let this daemon in: %s", why)
+                self.refused = why
+                self._transport.close()
             case _:
                 log.warning("guard: %s is not for the daemon", word.tag)
 

@@ -43,7 +43,7 @@ class Unusable:
                 "reset": None,
             },
             "link": None,
-            "guard": {"connected": False, "since": None},
+            "guard": {"connected": False, "since": None, "refused": None},
             "clock": {"trusted": False, "offset": 0.0},
             "queue": {"waiting": 0, "dead": 0},
             "store": {"failed": None},

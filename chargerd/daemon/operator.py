@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 LEARN = 30.0  # s to tap the card that is to be learned
 CARDS_MOST = 1000
 LETTERS_SHOWN = 100
+GUARD_MISMATCH = "GuardMismatch"  # the guard lives, and does not let this daemon in
 SHORTEST_END = 4  # characters by which a card may be named
 GOODBYE = 0.2  # s for the last answer to leave
 LOCAL = Token("LOCAL", "Local")
@@ -114,7 +115,11 @@ class Operator:
                 "reset": None if state.reset is None else state.reset.kind.value,
             },
             "link": await self.link(),
-            "guard": {"connected": self._guard.connected, "since": self._ago(self._guard.since)},
+            "guard": {
+                "connected": self._guard.connected,
+                "since": self._ago(self._guard.since),
+                "refused": self._guard.refused or None,
+            },
             "clock": {"trusted": now.trusted, "offset": round(self._clock.offset, 3)},
             "queue": {
                 "waiting": 0 if conversation is None else len(conversation.outbox.rows()),
@@ -124,9 +129,12 @@ class Operator:
             "devices": {} if self._devices is None else dict(self._devices.errors),
             "lobby": picture.lobby(state, now),
             "outlets": outlets,
-            "faults": [{"outlet": 0, "fault": fault} for fault in sorted(state.faults)]
+            "faults": [{"outlet": 0, "fault": fault} for fault in self._station_faults()]
             + [{"outlet": outlet["rank"], "fault": fault} for outlet in outlets for fault in outlet["faults"]],
         }
+
+    def _station_faults(self) -> list[str]:
+        return sorted(self._charger.state.faults) + ([GUARD_MISMATCH] if self._guard.refused else [])
 
     def watch(self, tell: Tell) -> Callable[[], None]:
         self._watchers.add(tell)

@@ -45,6 +45,7 @@ class FakeGuard:
         """Take the next connection and its hello."""
         peer, _ = await asyncio.wait_for(asyncio.get_running_loop().sock_accept(self._listener), 5)
         peer.setblocking(False)
+        self.leave()
         self.peer = peer
         assert isinstance(await self.hear(), lease.Hello)
 
@@ -130,6 +131,19 @@ async def test_another_run_of_the_guard_begins_with_a_gap(rig: Rig) -> None:
     assert rig.events[:2] == [CableIn(1, 32.0), VehicleIn(1, 41)]
     assert rig.positions[1] == (8, 2)
     assert isinstance(rig.events[2], OutletTruth)
+
+
+async def test_a_guard_that_does_not_let_us_in_is_none_and_says_why(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        rig.guard.say(lease.Refused("hello", "link version: this guard speaks 9 (and one below)"))
+        await rig.until(lambda: rig.link.refused)
+        await rig.guard.accept()
+    assert rig.events == [GuardLost()]
+    assert not rig.link.connected
+    assert [r.levelname for r in caplog.records].count("ERROR") == 1, "said once, not twice a second"
+    await rig.guard.welcome()
+    assert rig.link.connected
+    assert not rig.link.refused
 
 
 async def test_a_gap_in_the_middle_makes_void_what_was_believed(rig: Rig) -> None:
