@@ -7,17 +7,24 @@ from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import AvailabilityAsked, ResetAsked, ResetKind, Scope, UnlockAsked
 from chargerd.core.records import Cause, Reason
 from chargerd.core.state import Resetting, Unlocking
-from chargerd.core.transaction import stop
+from chargerd.core.transaction import stop, update
 
 _NEXT_BOOT = {
     ResetKind.SOFT: BootCause.SOFT_RESET,
     ResetKind.HARD: BootCause.HARD_RESET,
     ResetKind.IMMEDIATE: BootCause.SOFT_RESET,
     ResetKind.ON_IDLE: BootCause.SCHEDULED_RESET,
+    ResetKind.RESUME: BootCause.SOFT_RESET,
 }
 LOCK_FAULT = "ConnectorLockFailure"
 TRIES = 5.0  # s after which a guard that tries in vain has said so
-_GRAVITY = {ResetKind.ON_IDLE: 0, ResetKind.SOFT: 1, ResetKind.IMMEDIATE: 1, ResetKind.HARD: 2}
+_GRAVITY = {
+    ResetKind.ON_IDLE: 0,
+    ResetKind.RESUME: 1,
+    ResetKind.SOFT: 2,
+    ResetKind.IMMEDIATE: 2,
+    ResetKind.HARD: 3,
+}
 UNLOCK_WAIT = 20.0  # s: ending a transaction under load, and three tries of the motor
 
 
@@ -62,14 +69,25 @@ def _set(draft: Draft, event: AvailabilityAsked, ranks: list[int]) -> None:
 
 
 def reset(draft: Draft, event: ResetAsked) -> None:
-    """What runs ends first; on idle it is waited for, and a graver reset overtakes a milder one (B12.FR.01, FR.04)."""
+    """What runs ends first; on idle it is waited for, and a graver reset overtakes a milder one (B12.FR.01, FR.04).
+
+    2.1 has one that ends nothing (B13), for stations where a transaction may outlive a start.
+    """
+    resumes = event.kind is ResetKind.RESUME
+    if resumes and not draft.state.variables.get_int("resumption_timeout"):
+        draft.do(Answer(event.ask, Outcome.REJECTED))
+        return
     ranks = set(draft.ranks(event.evse)) | ({LOBBY} if event.evse is None else set())
     running = [rank for rank, visit in draft.visits() if rank in ranks and visit.tx is not None]
     waits = event.kind is ResetKind.ON_IDLE and bool(running)
     draft.do(Answer(event.ask, Outcome.SCHEDULED if waits else Outcome.ACCEPTED, lasting=False))
-    if not waits:
-        for rank in running:
+    if resumes and event.evse is not None:
+        return  # an EVSE holds no program of its own, so nothing is interrupted
+    for rank in running if not waits else ():
+        if not resumes:
             stop(draft, rank, _reason(event), Cause.RESET)
+        elif _goes_on(draft, rank):
+            update(draft, rank, Cause.RESET)
     if event.evse is None:
         before = draft.state.reset
         if before is None or _GRAVITY[event.kind] > _GRAVITY[before.kind]:
@@ -87,12 +105,21 @@ def _reason(event: ResetAsked) -> Reason:
 
 
 def settle_reset(draft: Draft) -> None:
-    """Once nothing runs any more, leave."""
+    """Once nothing runs any more, or nothing but what goes on afterwards, leave."""
     wanted = draft.state.reset
-    if wanted is None or draft.state.stopped or any(visit.tx is not None for _, visit in draft.visits()):
+    if wanted is None or draft.state.stopped:
+        return
+    resumes = wanted.kind is ResetKind.RESUME
+    if any(visit.tx is not None and not (resumes and _goes_on(draft, rank)) for rank, visit in draft.visits()):
         return
     draft.set(stopped=True, next_boot=BootCause.LOCAL_RESET if wanted.local else _NEXT_BOOT[wanted.kind])
     draft.do(Restart(wanted.kind))
+
+
+def _goes_on(draft: Draft, rank: int) -> bool:
+    """Is a transaction here that can be taken up again after a start?"""
+    visit = draft.visit(rank)
+    return visit is not None and visit.tx is not None and visit.tx.told and visit.tx.stopping is None
 
 
 def unlock(draft: Draft, event: UnlockAsked) -> None:

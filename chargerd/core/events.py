@@ -204,6 +204,7 @@ class ResetKind(StrEnum):
     HARD = "hard"  # 1.6: the same, then the operating system
     IMMEDIATE = "immediate"  # 2.x
     ON_IDLE = "on-idle"  # 2.x: when no transaction runs
+    RESUME = "resume"  # 2.1: at once, and what runs goes on afterwards
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Cause(StrEnum):
     FAULT = "fault"
     POWER_LOSS = "power-loss"
     RESUMED = "resumed"  # after a power cut
+    RETURNED = "returned"  # the program was away, and the power was not
     RESET = "reset"
     UNLOCK = "unlock"
 

@@ -271,6 +271,8 @@ def _restored(draft: Draft, event: PowerRestored) -> None:
                     transaction.stop(draft, rank, reason, Cause.POWER_LOSS)
                 draft.set_visit(rank, auth=None)
             draft.set_visit(rank, connect_by=None, plug=0, recalled=found.plug != 0 or found.recalled)
+        elif found.tx is not None and found.tx.told and found.tx.stopping is None:
+            transaction.update(draft, rank, Cause.RETURNED)
         transaction.resume(draft, rank)
 
 

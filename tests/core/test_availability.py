@@ -15,7 +15,7 @@ from chargerd.core.events import (
     TokenSeen,
     UnlockAsked,
 )
-from chargerd.core.records import Reason
+from chargerd.core.records import Cause, Edge, Reason
 from chargerd.core.state import TxWindow
 from chargerd.core.status import Joint
 from chargerd.core.token import Token
@@ -112,6 +112,26 @@ def test_reset_on_idle_waits_for_the_transaction() -> None:
     assert desk.permit() == 32
     unplug(desk)
     assert desk.sent(Restart) == [Restart(ResetKind.ON_IDLE)]
+
+
+def test_a_reset_that_resumes_leaves_the_power_on() -> None:
+    desk = Desk(resumption_timeout="60")
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(ResetAsked(5, ResetKind.RESUME))
+    assert desk.answers()[-1].outcome is Outcome.ACCEPTED
+    assert desk.sent(Restart) == [Restart(ResetKind.RESUME)]
+    assert desk.permit() == 32
+    last = desk.transactions()[-1]
+    assert (last.edge, last.cause) == (Edge.UPDATED, Cause.RESET)
+
+
+def test_a_reset_that_resumes_needs_leave_to_resume() -> None:
+    desk = Desk()
+    desk.feed(ResetAsked(5, ResetKind.RESUME))
+    assert desk.answers()[-1].outcome is Outcome.REJECTED
+    assert desk.state.reset is None
 
 
 @pytest.mark.req("1.6 §4.10", "E09.FR.01")

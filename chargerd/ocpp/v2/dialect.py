@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from chargerd.core.commands import Answer, AskAuthorize, BootCause, SendBoot, SendHeartbeat
 from chargerd.core.events import AuthorizeAnswered, BootAnswered, BootStatus
 from chargerd.core.moment import Moment
-from chargerd.core.records import Faulted, Record, Sampled, Security, Transaction
+from chargerd.core.records import Cause, Faulted, Record, Sampled, Security, Transaction
 from chargerd.core.state import Station, TxWindow
 from chargerd.ocpp.dialect import Ask, Draft, Fold, Identity, Json, Learned, Outgoing, Refuse, Reply, Stamp
 from chargerd.ocpp.schemas import Version
@@ -33,7 +34,10 @@ class Dialect201:
 
     version: Version = "2.0.1"
     subprotocol = "ocpp2.0.1"
+    # Drafts are the same in 2.0.1 and 2.1; what 2.0.1 has no room or no word for is seen to where they are rendered.
     longest_token = 36  # IdTokenType.idToken
+    nearest: Mapping[str, str] = MappingProxyType({"TxResumed": "ChargingStateChanged"})
+    untold: frozenset[Cause] = frozenset({Cause.RETURNED})
     window: TxWindow | None = None
     chronological = False
 
@@ -42,7 +46,7 @@ class Dialect201:
         for record in records:
             draft: Draft | None = None
             match record:
-                case Transaction():
+                case Transaction() if record.cause not in self.untold:
                     fold, draft = transactions.project(fold, station, record)
                 case Sampled():
                     draft = meter.project(station, record)
@@ -56,7 +60,7 @@ class Dialect201:
 
     def render(self, draft: Draft, fold: Fold, station: Station, stamp: Stamp, offline: bool) -> Outgoing:
         if draft.tx is not None:
-            return transactions.render(draft, stamp, offline, self.longest_token)
+            return transactions.render(draft, stamp, offline, self.longest_token, self.nearest)
         return meter.render(draft, stamp) if draft.kind == meter.METER else notices.render(draft, stamp)
 
     def slot(self, station: Station, rank: int) -> str:

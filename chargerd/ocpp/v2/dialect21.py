@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
+from chargerd.core.records import Cause
 from chargerd.core.state import Station
 from chargerd.ocpp.dialect import Draft, Fold, Outgoing, Stamp
 from chargerd.ocpp.schemas import Version
@@ -31,11 +33,13 @@ _HARDWARE = 1
 
 
 class Dialect21(Dialect201):
-    """See `ocpp.dialect.Dialect`. Drafts are those of 2.0.1; what is new is added where they become payloads."""
+    """See `ocpp.dialect.Dialect`."""
 
     version: Version = "2.1"
     subprotocol = "ocpp2.1"
     longest_token = 255
+    nearest: Mapping[str, str] = MappingProxyType({})
+    untold: frozenset[Cause] = frozenset()
 
     def render(self, draft: Draft, fold: Fold, station: Station, stamp: Stamp, offline: bool) -> Outgoing:
         out = super().render(draft, fold, station, stamp, offline)

@@ -30,7 +30,11 @@ _TRIGGERED = {
     "StatusNotification": Triggered.STATUS,
     "TransactionEvent": Triggered.TRANSACTION,
 }
-_RESET = {"Immediate": ResetKind.IMMEDIATE, "OnIdle": ResetKind.ON_IDLE}
+_RESET = {
+    "Immediate": ResetKind.IMMEDIATE,
+    "OnIdle": ResetKind.ON_IDLE,
+    "ImmediateAndResume": ResetKind.RESUME,  # 2.1
+}
 _WORDS = {  # beside Accepted, and Rejected for the rest
     ("ChangeAvailability", Outcome.SCHEDULED): "Scheduled",
     ("Reset", Outcome.SCHEDULED): "Scheduled",
@@ -177,9 +181,7 @@ def _change_availability(ask: int, payload: Json, station: Station) -> Reply | A
 
 def _reset(ask: int, payload: Json, station: Station) -> Reply | Ask:
     """B11, B12."""
-    evse, kind = {"id": payload.get("evseId", 0)}, _RESET.get(payload["type"])
-    if kind is None:
-        return _say("Rejected", "UnsupportedParam")
+    evse, kind = {"id": payload.get("evseId", 0)}, _RESET[payload["type"]]
     if evse == _STATION:
         return Ask(ResetAsked(ask, kind))
     if not _outlets(station, evse):

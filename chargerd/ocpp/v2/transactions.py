@@ -14,6 +14,7 @@ A transaction without an entry began under another protocol or CSMS; nothing of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from chargerd.core.events import TransactionAnswered
@@ -46,7 +47,8 @@ _TRIGGER = {
     Cause.CONNECT_TIMEOUT: "EVConnectTimeout",
     Cause.FAULT: "AbnormalCondition",
     Cause.POWER_LOSS: "AbnormalCondition",
-    Cause.RESUMED: "ChargingStateChanged",
+    Cause.RESUMED: "TxResumed",
+    Cause.RETURNED: "TxResumed",
     Cause.RESET: "ResetCommand",
     Cause.UNLOCK: "UnlockCommand",
 }
@@ -227,8 +229,10 @@ def _due(kept: list[Json], record: Transaction, period: int) -> bool:
 # ---------------------------------------------------------------- drafts → payloads
 
 
-def render(draft: Draft, stamp: Stamp, offline: bool, longest_token: int) -> Outgoing:
+def render(draft: Draft, stamp: Stamp, offline: bool, longest_token: int, nearest: Mapping[str, str]) -> Outgoing:
+    """`nearest`: what the version says for trigger reasons that it does not have."""
     payload = {key: value for key, value in draft.facts.items() if key != "meter"}
+    payload["triggerReason"] = nearest.get(payload["triggerReason"], payload["triggerReason"])
     if "idToken" in payload:
         payload["idToken"] = {**payload["idToken"], "idToken": bounded(payload["idToken"]["idToken"], longest_token)}
     payload["seqNo"] = draft.seq

@@ -8,16 +8,17 @@ import pytest
 
 from chargerd.core.commands import AskAuthorize
 from chargerd.core.events import RemoteStart, ResetAsked, ResetKind
-from chargerd.core.records import Cause, Faulted, Record
+from chargerd.core.records import Cause, ChargingState, Faulted, Record
 from chargerd.core.token import Token
 from chargerd.ocpp import schemas
 from chargerd.ocpp.dialect import Ask, Dialect, Draft, Identity, Json, Outgoing, Refuse, Reply
 from chargerd.ocpp.v2.dialect21 import Dialect21
 from tests.ocpp.v2.build import DIALECT as OLD
-from tests.ocpp.v2.build import FACTS, started, station
+from tests.ocpp.v2.build import FACTS, started, station, updated
 from tests.ocpp.v16.build import moment, stamp
 
 NEW = Dialect21()
+RESUMED, RETURNED = Cause.RESUMED, Cause.RETURNED
 LONG = Token("a" * 200 + "-contract", "eMAID")
 IDENTITY = Identity("CP", "Vendor", "Model")
 
@@ -79,11 +80,18 @@ def test_a_kind_of_token_that_2_0_1_does_not_know() -> None:
 
 
 def test_resets() -> None:
-    got = asked("Reset", {"type": "OnIdle"})
-    assert got == Ask(ResetAsked(7, ResetKind.ON_IDLE))
-    got = asked("Reset", {"type": "ImmediateAndResume"})
-    assert isinstance(got, Reply)
-    assert got.payload["status"] == "Rejected"
+    assert asked("Reset", {"type": "OnIdle"}) == Ask(ResetAsked(7, ResetKind.ON_IDLE))
+    assert asked("Reset", {"type": "ImmediateAndResume"}) == Ask(ResetAsked(7, ResetKind.RESUME))
+
+
+def test_a_transaction_that_goes_on_is_resumed() -> None:
+    fold, _ = NEW.project({}, station(), [started(0)])
+    resumed, returned = (updated(cause, 9, state=ChargingState.SUSPENDED_EVSE) for cause in (RESUMED, RETURNED))
+    _, drafts = NEW.project(fold, station(), [resumed, returned])
+    assert [rendered(NEW, draft).payload["triggerReason"] for draft in drafts] == ["TxResumed", "TxResumed"]
+    assert rendered(OLD, drafts[0]).payload["triggerReason"] == "ChargingStateChanged"
+    after, drafts = OLD.project(fold, station(), [returned])
+    assert (after, drafts) == (fold, [])  # nothing has changed, and there is no word for that
 
 
 @pytest.mark.parametrize("action", sorted(schemas.actions("2.1") - schemas.actions("2.0.1")))
