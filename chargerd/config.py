@@ -29,7 +29,7 @@ from chargerd.config_schema import (
     Spec,
     StationConfig,
 )
-from chargerd.core.variables import SETTINGS, Refusal, canonical, find16
+from chargerd.core.variables import HEX_KEY, SETTINGS, Refusal, canonical, find16
 from chargerd.core.variables_table import MEASURANDS, TABLE, Access, Entry, Source
 from chargerd.errors import ConfigInvalid, Problem
 
@@ -37,6 +37,7 @@ __all__ = ["DEFAULT_PATH", "NO_BACKEND", "NO_METER", "Config", "load", "parse", 
 
 DEFAULT_PATH = Path("/etc/chargerd/chargerd.toml")
 MOST_BYTES = 256 * 1024
+MOST_ROOTS = 4 * 1024 * 1024
 MOST_SOCKET = 107  # bytes of sun_path, see unix(7)
 
 _SECTIONS: Mapping[str, type] = MappingProxyType(
@@ -241,6 +242,46 @@ class _Reader:
             self._problem("csms.url", "is no ws:// or wss:// address", 'write "ws://host:port/path", or "none"')
         elif parts.username is not None or parts.query or parts.fragment or " " in csms.url:
             self._problem("csms.url", "has more than host, port and path", "put the password into csms.password")
+        else:
+            self._security(csms, parts.scheme == "wss")
+
+    def _security(self, csms: CsmsConfig, tls: bool) -> None:
+        """What url, password and the rest say about TLS and authentication must be one thing (2.0.1 A00)."""
+        password, wanted = bool(csms.password or csms.password_file), csms.security_profile
+        if (wanted == "2" and not tls) or (wanted == "1" and tls):
+            has = "TLS (wss://)" if tls else "no TLS (ws://)"
+            self._problem("csms.security_profile", f'is "{wanted}", but csms.url has {has}', "change one of the two")
+        if wanted != "auto" and (wanted != "0") != password:
+            there = "there is one" if password else "there is none"
+            self._problem("csms.security_profile", f'is "{wanted}", but of a password {there}', "change one of the two")
+        if csms.ca_file and not tls:
+            self._problem("csms.ca_file", "is given, but csms.url has no TLS", "write wss://, or remove the line")
+        if csms.ca_file and tls:
+            self._roots(csms.ca_file)
+        if csms.password:
+            self._password("csms.password", csms.password, csms)
+        if csms.proxy and not re.fullmatch(r"http://[A-Za-z0-9.\-\[\]:]+:[0-9]{1,5}/?", csms.proxy):
+            self._problem("csms.proxy", f"is {_shown(csms.proxy)}", 'write it like "http://proxy.example:3128"')
+
+    def _roots(self, path: str) -> None:
+        try:
+            with Path(path).open("rb") as file:
+                text = file.read(MOST_ROOTS)
+        except OSError as error:
+            self._problem("csms.ca_file", f"cannot be read ({error.strerror})", "check path and permissions")
+            return
+        if b"-----BEGIN CERTIFICATE-----" not in text:
+            self._problem("csms.ca_file", "holds no certificate", "give certificates in PEM, one below the other")
+
+    def _password(self, path: str, password: str, csms: CsmsConfig) -> None:
+        """A00.FR.205: 16 to 64 characters, sent as UTF-8; in 1.6 as well 16 to 20 bytes in hexadecimal."""
+        if not password.startswith("hex:"):
+            if not 16 <= len(password) <= 64 or not password.isprintable():
+                self._problem(path, f"has {len(password)} characters", "one line of 16 to 64 printable characters")
+        elif not HEX_KEY.fullmatch(password):
+            self._problem(path, "is no key in hexadecimal", "write hex: and 32 to 40 digits 0-9 a-f, an even number")
+        elif csms.version != ("1.6",):
+            self._problem(path, "is a binary key, which only OCPP 1.6 has", "give a text of 16 to 64 characters")
 
     def _with_password(self, csms: CsmsConfig) -> CsmsConfig:
         if not csms.password_file:
@@ -253,8 +294,7 @@ class _Reader:
                 "csms.password_file", f"cannot be read ({type(error).__name__})", "check path and permissions"
             )
             return csms
-        if not 0 < len(password) <= 64 or not password.isprintable():
-            self._problem("csms.password_file", "holds no usable password", "one line of 1 to 64 printable characters")
+        self._password("csms.password_file", password, csms)
         return replace(csms, password=password)
 
     # ---- initial values of OCPP variables

@@ -77,8 +77,33 @@ class CsmsConfig:
     version: tuple[str, ...] = _key(
         ("2.1", "2.0.1", "1.6"), "OCPP versions in order of preference.", choices=("1.6", "2.0.1", "2.1")
     )
-    password: str = _key("", "Password of the Basic authentication; empty: none is sent.", longest=64, secret=True)
+    password: str = _key(
+        "",
+        "Password of the Basic authentication: 16 to 64 characters, or hex: and 32 to 40 digits for a binary key of "
+        "1.6; empty: none is sent.",
+        longest=64,
+        secret=True,
+    )
     password_file: str = _key("", "File with that password, instead of writing it here.", pattern=r"(/.*)?")
+    security_profile: str = _key(
+        "auto",
+        "0: nothing, 1: password, 2: password and TLS; an error where url and password do not fit it. "
+        "auto: what these two make it.",
+        choices=("auto", "0", "1", "2"),
+    )
+    ca_file: str = _key(
+        "",
+        "Certificates (PEM) of the authorities that the backend's certificate may come from, read again when the file "
+        "changes; empty: those of the system.",
+        pattern=r"(/.*)?",
+    )
+    proxy: str = _key(
+        "", "HTTP proxy to the backend, like http://host:port; empty: none, whatever the environment says."
+    )
+    connect_timeout: float = _key(30.0, "For one try at a connection, handshakes included.", unit="s", low=1, high=300)
+    pong_timeout: float = _key(
+        20.0, "For the answer to a ping (WebSocketPingInterval), else the link is dead.", unit="s", low=1, high=300
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +217,7 @@ class Config:
             "station_model": self.station.model,
             "station_serial": self.station.serial,
             "station_phases": str(max(outlet.phases for outlet in self.outlets)),
-            "security_profile": self.security_profile,
+            "security_profile": security_profile(self.csms.url, self.csms.password),
         }
         for name, outlet in zip(names, self.outlets, strict=True):
             facts[f"connector_type.{name}"] = ("c" if outlet.tethered else "s") + outlet.plug.capitalize()
@@ -203,9 +228,9 @@ class Config:
             facts[f"evse_power_max.{evse}"] = str(max(round(outlet.amps * outlet.phases * 230) for outlet in here))
         return facts
 
-    @property
-    def security_profile(self) -> str:
-        """0: nothing, 1: password, 2: password and TLS (2.0.1 A00, part 2 §1.3)."""
-        if not self.csms.password:
-            return "0"
-        return "2" if self.csms.url.startswith("wss:") else "1"
+
+def security_profile(url: str, password: str) -> str:
+    """0: nothing, 1: password, 2: password and TLS (2.0.1 A00, part 2 §1.3)."""
+    if not password:
+        return "0"
+    return "2" if url.startswith("wss:") else "1"

@@ -274,12 +274,12 @@ def _toml(value: object) -> str:
 
 def test_load_reads_a_file_and_its_password_file(tmp_path: Path) -> None:
     secret = tmp_path / "password"
-    secret.write_text("from the file\nnot this\n", encoding="utf-8")
+    secret.write_text("the one of the file\nnot this\n", encoding="utf-8")
     file = tmp_path / "c.toml"
     file.write_text(GOOD.replace('password = "a secret of the owner"', f'password_file = "{secret}"'), encoding="utf-8")
-    assert config.load(file).csms.password == "from the file"
+    assert config.load(file).csms.password == "the one of the file"
     secret.write_text("\n", encoding="utf-8")
-    with pytest.raises(ConfigInvalid, match="holds no usable password"):
+    with pytest.raises(ConfigInvalid, match="16 to 64 printable characters"):
         config.load(file)
     secret.unlink()
     with pytest.raises(ConfigInvalid, match=r"c\.toml:7: csms\.password_file: cannot be read \(FileNotFoundError\)"):

@@ -37,6 +37,7 @@ _LIMITS = {
     "digital": "digital communication",
     "unavailable": "out of service",
 }
+HEARD = 60.0  # s of silence from which on it is told
 _GOOD = ("Charging", "Available")
 _BAD = ("Faulted", "Unavailable")
 
@@ -106,7 +107,8 @@ def link(link: Json | None, now: str, ink: Ink, boot: str | None = None) -> str:
     since = _for(link["since"], now)
     if link["phase"] == "open":
         answered = "" if boot is None else f", boot {boot}" if boot != "none" else ", boot not answered yet"
-        return ink.good("connected") + f"{since}, OCPP {link['version']}{answered} · {link['url']}"
+        heard = f", last heard {spell(link['heard'])} ago" if (link["heard"] or 0.0) >= HEARD else ""
+        return ink.good("connected") + f"{since}, OCPP {link['version']}{answered}{heard} · {link['url']}"
     state = "held down on request" if link["held_down"] else "connecting" if link["phase"] == "connecting" else "lost"
     text = ink.bad(state) + f"{since}, attempt {link['attempt']} · {link['url']}"
     if link["next_try"] is not None:

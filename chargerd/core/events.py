@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from chargerd.core.token import Token, Verdict
@@ -114,6 +114,14 @@ class LinkUp:
 @dataclass(frozen=True, slots=True)
 class LinkDown:
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityNoticed:
+    """A security event outside the station, by its name in 2.x (part 2 appendix 1); critical ones are told (A04)."""
+
+    name: str
+    info: str
 
 
 class BootStatus(StrEnum):
@@ -247,7 +255,7 @@ class SetAsked:
     """Values accepted by `variables.check`: internal name → text. Applied and persisted together."""
 
     ask: int
-    values: tuple[tuple[str, str], ...]
+    values: tuple[tuple[str, str], ...] = field(repr=False)  # a password may be among them (A01.FR.12)
 
 
 # ---------------------------------------------------------------- the technician, the system and time say
@@ -294,5 +302,5 @@ Event = (
     | LinkUp | LinkDown | BootAnswered | AuthorizeAnswered | TransactionAnswered
     | RemoteStart | RemoteStop | UnlockAsked | AvailabilityAsked | ResetAsked
     | ClearCacheAsked | TriggerAsked | SetAsked
-    | CardsChanged | PowerRestored | Storage | Stop | Wake
+    | SecurityNoticed | CardsChanged | PowerRestored | Storage | Stop | Wake
 )  # fmt: skip

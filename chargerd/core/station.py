@@ -35,6 +35,7 @@ from chargerd.core.events import (
     RemoteStart,
     RemoteStop,
     ResetAsked,
+    SecurityNoticed,
     SetAsked,
     Stop,
     Storage,
@@ -55,6 +56,10 @@ from chargerd.core.variables import Variables
 
 # Faults that the daemon finds itself; the guard's own list (`OutletTruth.faults`) does not speak of them.
 OWN_FAULTS = frozenset({"PowerMeterFailure", "GuardLost"})
+
+
+# Security events that are written down and not told (2.0.1 part 2 appendix 1, A04.FR.01).
+UNTOLD = frozenset({"FailedToAuthenticateAtCsms", "ReconfigurationOfSecurityParameters"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,8 @@ def _take(draft: Draft, event: Event) -> None:
         case SetAsked(ask, values):
             _set(draft, values)
             draft.do(Answer(ask, Outcome.ACCEPTED))
+        case SecurityNoticed(name, info):
+            _notice(draft, name, info)
         case CardsChanged(cards):
             draft.set(cards=MappingProxyType({id.casefold(): group for id, group in cards}))
         case PowerRestored():
@@ -214,6 +221,10 @@ def _set_faults(draft: Draft, rank: int, faults: frozenset[str]) -> None:
         draft.tell(Faulted(draft.now, rank, name, name in faults))
 
 
+def _notice(draft: Draft, name: str, info: str) -> None:
+    draft.tell(Security(draft.now, name, info, critical=name not in UNTOLD))
+
+
 def _trigger(draft: Draft, event: TriggerAsked) -> None:
     ranks = list(draft.ranks()) if event.outlet is None else [event.outlet]
     place = len(draft.commands)
@@ -246,6 +257,8 @@ def _set(draft: Draft, values: tuple[tuple[str, str], ...]) -> None:
         variables = variables.with_(name, text)
     draft.set(variables=variables)
     names = {name for name, _ in values}
+    if "basic_auth_password" in names:
+        _notice(draft, "ReconfigurationOfSecurityParameters", "BasicAuthPassword")  # A01.FR.11, without it (A01.FR.12)
     if "heartbeat_interval" in names:
         boot.reschedule(draft)
     if names & {"sample_interval", "aligned_interval"}:

@@ -25,6 +25,7 @@ Facts = Mapping[str, str]
 
 LONGEST = 1000  # SetVariableData.attributeValue; 1.6 has 500, checked by its schema
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+HEX_KEY = re.compile(r"hex:(?:[0-9a-fA-F]{2}){16,20}", re.ASCII)  # a password of bytes (1.6 security A00.FR.205)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,10}", re.ASCII)
 
 ENTRIES: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in TABLE})
@@ -217,7 +218,9 @@ def find16(key: str) -> Entry | None:
 
 
 def key16(variables: Variables, facts: Facts, entry: Entry) -> Key16:
-    return Key16(entry.key, _access(entry, facts) is Access.READ_ONLY, _value(variables, facts, entry))
+    secret = entry.access is Access.WRITE_ONLY
+    value = None if secret else _value(variables, facts, entry)
+    return Key16(entry.key, _access(entry, facts) is Access.READ_ONLY, value)
 
 
 def keys16(variables: Variables, facts: Facts) -> list[Key16]:
@@ -230,6 +233,10 @@ def set16(variables: Variables, facts: Facts, key: str, text: str) -> tuple[Chan
     entry = find16(key)
     if entry is None:
         return Change(Outcome.NOT_SUPPORTED), variables
+    if entry.access is Access.WRITE_ONLY:  # AuthorizationKey: the bytes in hexadecimal (1.6 security §7.2)
+        text = f"hex:{text.lower()}"
+        if not HEX_KEY.fullmatch(text):
+            return Change(Outcome.REJECTED, reason="InvalidValue", why="32 to 40 hexadecimal digits"), variables
     return _write(variables, facts, entry, text)
 
 
@@ -337,6 +344,8 @@ def set2(variables: Variables, facts: Facts, address: Address, attribute: str, t
         return Change(entry), variables
     if attribute != ACTUAL:
         return Change(Outcome.NOT_SUPPORTED_ATTRIBUTE), variables
+    if entry.access is Access.WRITE_ONLY and HEX_KEY.fullmatch(text):  # A00.FR.205: it would be sent as other bytes
+        return Change(Outcome.REJECTED, reason="InvalidValue", why="looks like a key of OCPP 1.6"), variables
     return _write(variables, facts, entry, text)
 
 

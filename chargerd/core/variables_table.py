@@ -147,6 +147,7 @@ def _problem(name: str, component: str, scope: Scope) -> Entry:
     return Entry(name, Kind.BOOL, "", "", f"{component}.Problem", Access.READ_ONLY, Source.FACT, scope, summary=True)
 
 
+_RETRY = "RetryBackOff"
 _SETTINGS = (
     # ---- the link
     _seconds("heartbeat_interval", 300, "HeartbeatInterval", "OCPPCommCtrlr.HeartbeatInterval", low=1, high=30 * DAY),
@@ -178,9 +179,18 @@ _SETTINGS = (
     ),
     _seconds("minimum_status_duration", 0, "MinimumStatusDuration", "", high=3600),
     _seconds("offline_threshold", 60, "", "OCPPCommCtrlr.OfflineThreshold"),
-    _seconds("retry_backoff_wait_minimum", 5, "", "OCPPCommCtrlr.RetryBackOffWaitMinimum", low=1, high=3600),
-    _seconds("retry_backoff_random_range", 10, "", "OCPPCommCtrlr.RetryBackOffRandomRange", high=3600),
-    _count("retry_backoff_repeat_times", 5, "", "OCPPCommCtrlr.RetryBackOffRepeatTimes", 0, 10),
+    _seconds(
+        "retry_backoff_wait_minimum",
+        5,
+        "RetryBackOffWaitMinimum",
+        "OCPPCommCtrlr.RetryBackOffWaitMinimum",
+        low=1,
+        high=3600,
+    ),
+    _seconds(
+        "retry_backoff_random_range", 10, "RetryBackOffRandomRange", "OCPPCommCtrlr.RetryBackOffRandomRange", high=3600
+    ),
+    _count("retry_backoff_repeat_times", 5, "RetryBackOffRepeatTimes", "OCPPCommCtrlr.RetryBackOffRepeatTimes", 0, 10),
     Entry(
         "network_priority",
         Kind.SEQUENCE,
@@ -193,16 +203,16 @@ _SETTINGS = (
     _count("network_connection_attempts", 3, "", "OCPPCommCtrlr.NetworkProfileConnectionAttempts", 1, 100),
     _count("reset_retries", 1, "ResetRetries", "OCPPCommCtrlr.ResetRetries", 0, 10),
     Entry(
-        "basic_auth_password",
+        "basic_auth_password",  # "hex:" and digits: bytes, as 1.6 has them (see `variables.HEX_KEY`)
         Kind.TEXT,
         "",
-        "",
+        "AuthorizationKey",
         "SecurityCtrlr.BasicAuthPassword",
         access=Access.WRITE_ONLY,
         shortest=16,
         longest=64,
-        reboot=True,
     ),
+    _switch("tls_wildcards", False, "AllowCentralSystemTLSWildcards", "SecurityCtrlr.AllowCSMSTLSWildcards"),
     Entry("organization_name", Kind.TEXT, "", "", "SecurityCtrlr.OrganizationName", longest=64),
     Entry(
         "time_sources",

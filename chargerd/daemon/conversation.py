@@ -3,6 +3,11 @@
 Frames come in through `frame` and become events for the station or answers from its state; what the station wants to
 say goes through the outbox, in its classes, one CALL at a time. A queued row leaves only when it is on the disk, and
 its payload is on the disk before its first frame leaves. Nothing here decides anything about charging.
+
+A CALL without an answer is followed by a Heartbeat. If that is answered, the backend lives and the message is at fault:
+a failed attempt. If not, the connection works one way at best: it is dropped, and nothing of it counts as an attempt,
+since no failure was reported (1.6 §3.6.1). So neither a mute backend nor one poisonous message costs a transaction.
+An answer that comes too late is still an answer.
 """
 
 from __future__ import annotations
@@ -32,12 +37,15 @@ from chargerd.ocpp.rpc import Call, Disputed, Error, Result, Rpc, Unsendable
 log = logging.getLogger(__name__)
 
 Question = SendBoot | SendHeartbeat | AskAuthorize
+MUTE = 2  # CALLs in a row without an answer
+_PROBE = "probe"
 
 
 class Wire(Protocol):
     """What carries frames: `csms.Link`, or a memory in simulations."""
 
     def send(self, frame: str) -> bool: ...
+    def drop(self, reason: str, cause: str) -> None: ...
 
 
 class Host(Protocol):
@@ -86,6 +94,9 @@ class Conversation:
         self._accepted = False
         self._closed_at: float | None = None
         self._answered = Changes()  # of periodic samples; not written yet
+        self._unanswered = 0
+        self._probing = False
+        self._suspect: Row | Latest | None = None  # stays outstanding until it is known whose fault it was
         self._quiet = asyncio.Event()  # set whenever something may have been said to the end
 
     def speak(self, dialect: Dialect, rpc: Rpc) -> None:
@@ -182,6 +193,7 @@ class Conversation:
         self._open = False
         self._closed_at = self._clock.now().mono
         contexts = self._rpc.lost()
+        self._unanswered, self._probing, self._suspect = 0, False, None
         self._asks.clear()
         changes, forgotten = self.outbox.lost()
         self._save(changes, None)
@@ -202,9 +214,11 @@ class Conversation:
                     self._called(got)
                 case Result():
                     useful = True
-                    self._result(got)
+                    self._unanswered = 0
+                    self._late(got) if got.late else self._result(got)
                 case Error():
                     log.warning("backend: %s failed: %s %s", got.action, got.code, got.description)
+                    self._unanswered = 0
                     self._failed(got.context)
                 case Disputed(action, code, text):
                     log.error("backend: cannot read our answer to %s: %s %s", action, code, text)
@@ -219,7 +233,7 @@ class Conversation:
         now = self._clock.now().mono
         for timeout in self._rpc.timeouts(now):
             log.warning("backend: no answer to %s", timeout.action)
-            self._failed(timeout.context)
+            self._not_answered(timeout.context)
         if self._open and not self._rpc.busy:
             self._next(now)
         self._flush()
@@ -230,6 +244,10 @@ class Conversation:
         if self._boot is not None:
             boot, self._boot = self._boot, None
             self._call(self.dialect.request(boot, self._identity), boot)
+            return
+        if self._probing:
+            self._probing = False
+            self._call(self.dialect.request(SendHeartbeat(), self._identity), _PROBE)
             return
         item: Row | Latest | Volatile | None = None
         match self._host.state.boot.status:
@@ -274,7 +292,9 @@ class Conversation:
         payload = dict(row.payload or {})
         if "offline" in out.payload:
             payload["offline"] = out.payload["offline"]  # the only member that may still turn true
-        self._call(Outgoing(out.action, payload), row, row.message_id)
+        # 1.6 ocppj §4.1.4 has no exception for a retry, 2.0.1 part 4 §4.1.4 has
+        again = row.attempts > 0 and self.dialect.chronological
+        self._call(Outgoing(out.action, payload), row, None if again else row.message_id)
 
     def _send_word(self, item: Volatile) -> None:
         word = self._words[item.number]
@@ -292,7 +312,9 @@ class Conversation:
             return
         self._call(out, item)
 
-    def _call(self, out: Outgoing, context: Row | Latest | Volatile | SendBoot, message_id: str | None = None) -> None:
+    def _call(
+        self, out: Outgoing, context: Row | Latest | Volatile | SendBoot | str, message_id: str | None = None
+    ) -> None:
         timeout = self._host.state.variables.get_int("message_timeout")
         try:
             self._rpc.call(out.action, out.payload, context, self._clock.now().mono, timeout, message_id)
@@ -328,6 +350,15 @@ class Conversation:
 
     def _result(self, got: Result) -> None:
         item = got.context
+        if item == _PROBE:
+            learned = self.dialect.answered(
+                Outgoing(got.action, {}), got.payload, self.fold, self._host.state, SendHeartbeat()
+            )
+            self._learn(learned, Changes())
+            self._blame()
+            return
+        if isinstance(item, Row) and not self.outbox.waits(item):
+            return  # the answer to an earlier attempt was faster
         about = self._words.get(item.number) if isinstance(item, Volatile) else item
         about = _draft(about) if isinstance(about, Row) else about
         try:
@@ -337,7 +368,9 @@ class Conversation:
             self._failed(item)
             return
         changes = Changes()
-        if isinstance(item, Row | Latest | Volatile):
+        if isinstance(item, Row) and not self.outbox.is_out(item):
+            changes = self.outbox.answered_late(item)
+        elif isinstance(item, Row | Latest | Volatile):
             changes = self.outbox.answered(item)
         if isinstance(item, Volatile):
             del self._words[item.number]
@@ -345,6 +378,38 @@ class Conversation:
             self._answered = self._answered.then(changes)  # goes with the next write: at worst it is told twice, alike
             changes = Changes()
         self._learn(learned, changes)
+
+    def _late(self, got: Result) -> None:
+        """What they had heard after all. A question whose answer was given up has had its consequences."""
+        match got.context:
+            case SendBoot():
+                self._result(got)
+            case Row() | Latest() as item:
+                if self._suspect is not None and self.outbox.is_out(item):
+                    self._suspect = None
+                elif not isinstance(item, Row):
+                    return
+                self._result(got)
+
+    def _not_answered(self, context: object) -> None:
+        self._unanswered += 1
+        if isinstance(context, Row | Latest) and self.outbox.is_out(context):
+            self._suspect = context
+        elif context != _PROBE:
+            self._failed(context)
+        if self._unanswered >= MUTE:
+            self._wire.drop(
+                f"the backend is there but leaves {MUTE} messages in a row unanswered: look into its log and load",
+                "mute",
+            )
+        else:
+            self._probing = self._host.state.boot.status is BootStatus.ACCEPTED
+
+    def _blame(self) -> None:
+        """They answer, so it was the message."""
+        suspect, self._suspect = self._suspect, None
+        if suspect is not None:
+            self._failed(suspect)
 
     def _learn(self, learned: Learned, changes: Changes) -> None:
         heeded = "Heartbeat" in self._host.state.variables.get_list("time_sources")
@@ -360,7 +425,9 @@ class Conversation:
     def _failed(self, context: object) -> None:
         """CALLERROR, an unusable answer, or none at all."""
         match context:
-            case Row() as row:
+            case str():
+                self._blame()
+            case Row() as row if self.outbox.is_out(row):
                 variables = self._host.state.variables
                 changes = self.outbox.failed(
                     row,

@@ -2,9 +2,10 @@
 
 Every way in which a connection fails or ends — refusal, DNS, TLS, HTTP status, subprotocol, close code, silence — is
 retried for ever with the back-off of part 4 §5.4; `LinkState.last_error` says in plain words what it was and what
-helps. The back-off starts over only when the link has proved useful (a valid frame), so that a backend which accepts
-and closes at once is not hammered. A connection and the wait after it are one inner task: whatever changes from
-outside (`configure`, `force`, `drop`, `stop`) cancels it, and the outer task decides anew.
+helps (`trouble`). The back-off starts over only when the link has proved useful (a valid frame), so that a backend
+which accepts and closes at once is not hammered. A connection and the wait after it are one inner task: whatever
+changes from outside (`configure`, `force`, `drop`, `stop`) cancels it, and the outer task decides anew; it also
+survives whatever the inner one dies of.
 """
 
 from __future__ import annotations
@@ -13,42 +14,42 @@ import asyncio
 import base64
 import contextlib
 import logging
-import socket
-import ssl
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidMessage,
-    InvalidStatus,
-    NegotiationError,
-)
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed
+
+from chargerd.daemon import trouble
+from chargerd.daemon.dial import Attempt, Connection, Names, Target, dial
+from chargerd.daemon.tls import Trust
+from chargerd.daemon.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
-MAX_FRAME = 1024 * 1024  # above the engine's own limit: a frame between the two still gets its CALLERROR
 MAX_UNSENT = 256
+AFTER_SURPRISE = 10.0  # s
+_HEX_KEY = re.compile(r"hex:((?:[0-9a-fA-F]{2})+)")
 Phase = Literal["off", "connecting", "open", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where to, as whom. `url` without the station id; `password` (bytes: a binary 1.6 key) is sent as Basic.
+    """Where to, as whom. `url` without the station id; `password` is sent as Basic, `hex:…` as the bytes it stands for.
 
-    `subprotocols` in order of preference (`ocpp2.0.1`, `ocpp1.6`). `tls` None = the system's trust store.
+    `subprotocols` in order of preference (`ocpp2.0.1`, `ocpp1.6`). `trust` is for wss://. `proxy`: http://host:port.
     """
 
     url: str
     station: str
     subprotocols: tuple[str, ...]
-    password: str | bytes | None = field(default=None, repr=False)
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    trust: Trust = field(default_factory=Trust, repr=False)
+    wildcards: bool = False
+    proxy: str | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -58,8 +59,6 @@ class Endpoint:
             raise ValueError(f"station id {self.station!r}: must not be empty nor hold a colon")
         if not self.subprotocols:
             raise ValueError("no OCPP version to offer: name at least one subprotocol")
-        if self.tls is not None and parts.scheme == "ws":
-            raise ValueError(f"backend address {self.url!r}: use wss:// where TLS is configured")
 
     @property
     def connection_url(self) -> str:
@@ -71,9 +70,25 @@ class Endpoint:
         """The HTTP Basic header, user = station id (1.6 ocppj §6.2.2, A00.FR.204); empty without a password."""
         if self.password is None:
             return {}
-        password = self.password if isinstance(self.password, bytes) else self.password.encode()
+        key = _HEX_KEY.fullmatch(self.password)
+        password = self.password.encode() if key is None else bytes.fromhex(key[1])
         token = base64.b64encode(self.station.encode() + b":" + password).decode()
         return {"Authorization": f"Basic {token}"}
+
+    def target(self) -> Target:
+        """For one connection. Raises TrustUnusable."""
+        parts = urlsplit(self.url)
+        secure = parts.scheme == "wss"
+        return Target(
+            url=self.connection_url,
+            host=parts.hostname or "",
+            port=parts.port or (443 if secure else 80),
+            subprotocols=self.subprotocols,
+            headers=self.authorization,
+            tls=self.trust.context() if secure else None,
+            wildcards=self.wildcards,
+            proxy=self.proxy,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +123,11 @@ class LinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """What is true now. `since` and `next_try` in the loop's time; `attempt`: which try since the last useful one."""
+    """What is true now. `since`: when it came up or went down; `heard`: the last sign of life; `attempt`: which try
+    since the last useful one; `cause`: a word for `last_error`; `surprises`: how often nobody knew what it was.
+
+    Points in time are the loop's.
+    """
 
     phase: Phase
     since: float
@@ -116,6 +135,9 @@ class LinkState:
     last_error: str = ""
     next_try: float | None = None
     subprotocol: str = ""
+    cause: str = ""
+    heard: float | None = None
+    surprises: int = 0
 
 
 class Link:
@@ -123,7 +145,9 @@ class Link:
 
     `on_open(subprotocol)` and `on_closed(reason)` come in pairs. `on_frame(frame)` says whether it was a valid CALL or
     CALLRESULT: that proves the link useful. `on_refused()`: a backend answered, and spoke no version that was offered.
-    `chance()` gives a number in 0..1. Callbacks must not block; one that raises ends the connection, never the link.
+    `on_security(name, info)` is told once of each security event until there is a connection again (A00.FR.316).
+    `chance()` gives a number in 0..1, `wall()` unix seconds. Callbacks must not block; one that raises ends the
+    connection, never the link.
     """
 
     def __init__(
@@ -135,11 +159,15 @@ class Link:
         on_closed: Callable[[str], None],
         chance: Callable[[], float],
         on_refused: Callable[[], None] = lambda: None,
+        on_security: Callable[[str, str], None] = lambda name, info: None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._on_open, self._on_frame, self._on_closed = on_open, on_frame, on_closed
-        self._on_refused = on_refused
-        self._chance = chance
+        self._on_refused, self._on_security = on_refused, on_security
+        self._chance, self._wall = chance, wall
+        self._names = Names()
+        self._noticed: set[str] = set()
         self._held_down = False
         self._failures = 0
         self._outer: asyncio.Task[None] | None = None
@@ -181,7 +209,7 @@ class Link:
         try:
             self._open.unsent.put_nowait(frame)
         except asyncio.QueueFull:
-            self.drop("the backend takes no frames any more: the network to it may be broken")
+            self.drop("the backend takes no frames any more: the network to it may be broken", "unread")
             return False
         return True
 
@@ -202,10 +230,10 @@ class Link:
             self._held_down = not up
             self._interrupt("connecting on request" if up else "held down on request")
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: str, cause: str = "dropped") -> None:
         """End an open connection as failed, back-off included: for CALLs that stay unanswered, say."""
         if self._open is not None:
-            self._open.ended = self._open.ended or reason
+            self._open.ended = self._open.ended or Trouble(cause, reason)
             self._open.connection.transport.abort()
 
     # ---- inside
@@ -215,22 +243,49 @@ class Link:
         if self._inner is not None:
             self._inner.cancel()
 
-    def _enter(self, phase: Phase, *, failed: str = "", next_try: float | None = None, subprotocol: str = "") -> None:
-        now = asyncio.get_running_loop().time()
-        error = failed or self._state.last_error
-        self._state = LinkState(phase, now, self._failures + 1, error, next_try, subprotocol)
+    def _enter(
+        self, phase: Phase, *, failed: Trouble | None = None, next_try: float | None = None, subprotocol: str = ""
+    ) -> None:
+        now, was = asyncio.get_running_loop().time(), self._state
+        still = {phase, was.phase} <= {"connecting", "waiting"}
+        self._state = LinkState(
+            phase,
+            was.since if still else now,
+            self._failures + 1,
+            was.last_error if failed is None else failed.text,
+            next_try,
+            subprotocol,
+            was.cause if failed is None else failed.cause,
+            now if phase == "open" else was.heard,
+            was.surprises,
+        )
 
     async def _run(self) -> None:
         try:
             while True:
                 endpoint = None if self._held_down else self._settings.endpoint
-                self._inner = asyncio.create_task(self._rest() if endpoint is None else self._live(endpoint))
-                await asyncio.wait({self._inner})
+                self._interruption = ""
+                await self._let(self._rest() if endpoint is None else self._live(endpoint))
         finally:
             if self._inner is not None:
                 self._inner.cancel()
                 await asyncio.wait({self._inner})
             self._enter("off")
+
+    async def _let(self, life: Coroutine[Any, Any, None]) -> None:
+        """Run it to its end; one that nobody expected is logged, counted, and not followed by the next at once."""
+        self._inner = asyncio.create_task(life)
+        await asyncio.wait({self._inner})
+        died = None if self._inner.cancelled() else self._inner.exception()
+        if died is None and (self._interruption or not self._inner.cancelled()):
+            return
+        log.error("backend link: a fault of our own", exc_info=died)
+        self._failures += 1
+        self._state = replace(self._state, surprises=self._state.surprises + 1)
+        next_try = asyncio.get_running_loop().time() + AFTER_SURPRISE
+        self._enter("waiting", failed=_surprise(died), next_try=next_try)
+        self._inner = asyncio.create_task(asyncio.sleep(AFTER_SURPRISE))
+        await asyncio.wait({self._inner})
 
     async def _rest(self) -> None:
         self._enter("off")
@@ -238,39 +293,37 @@ class Link:
 
     async def _live(self, endpoint: Endpoint) -> None:
         self._enter("connecting")
-        try:
-            why = await self._connect(endpoint)
-        except Exception as e:
-            if _is_about_the_version(e):
-                self._on_refused()
-            why = _explain(e, endpoint)
+        why = await self._connect(endpoint)
+        if why.about_version:
+            self._on_refused()
         self._failures += 1
-        wait = self._settings.back_off.wait(self._failures, self._chance())
+        chance = self._chance()
+        wait = self._settings.back_off.wait(self._failures, chance)
+        if why.retry_after:
+            wait = max(wait, why.retry_after + chance * self._settings.back_off.random_range)
         self._enter("waiting", failed=why, next_try=asyncio.get_running_loop().time() + wait)
-        log.warning("no backend link: %s; next try in %.1f s", why, wait)
+        log.warning("no backend link: %s; next try in %.1f s", why.text, wait)
         await asyncio.sleep(wait)
 
-    async def _connect(self, endpoint: Endpoint) -> str:
-        """One connection from handshake to end; returns why it ended."""
-        settings = self._settings
-        connection = await _Connect(
-            endpoint.connection_url,
-            subprotocols=[Subprotocol(name) for name in endpoint.subprotocols],
-            additional_headers=endpoint.authorization,
-            user_agent_header="chargerd",
-            ssl=(endpoint.tls or True) if endpoint.url.startswith("wss") else None,
-            proxy=None,
-            compression=None,
-            ping_interval=None,  # the interval changes at run time, so the pings are our own
-            open_timeout=settings.open_timeout,
-            close_timeout=settings.close_timeout,
-            max_size=MAX_FRAME,
-            happy_eyeballs_delay=0.25,  # a dead IPv6 route must not eat the whole open_timeout
-        )
+    async def _connect(self, endpoint: Endpoint) -> Trouble:
+        """One connection from the look-up of its name to its end; returns why it ended."""
+        settings, attempt = self._settings, Attempt()
+        try:
+            connection = await dial(
+                endpoint.target(), attempt, self._names, settings.open_timeout, settings.close_timeout
+            )
+        except Exception as e:
+            why = trouble.of_attempt(e, endpoint.url, endpoint.station, endpoint.subprotocols, attempt, self._wall())
+            if why is None:
+                log.exception("backend link: unexpected failure")
+                self._state = replace(self._state, surprises=self._state.surprises + 1)
+                why = _surprise(e)
+            self._notice(why)
+            return why
         try:
             if connection.subprotocol is None:
-                self._on_refused()
-                return f"the server there chose none of {', '.join(endpoint.subprotocols)}: check port and path"
+                return trouble.no_version(urlsplit(endpoint.url).netloc, endpoint.subprotocols)
+            self._noticed.clear()
             return await self._serve(connection, connection.subprotocol)
         finally:
             # the library's close_timeout begins only once a full write buffer is gone, which may be never
@@ -279,21 +332,28 @@ class Link:
                     await connection.close()
             connection.transport.abort()
 
-    async def _serve(self, connection: ClientConnection, subprotocol: str) -> str:
+    def _notice(self, why: Trouble) -> None:
+        if why.security and why.security not in self._noticed:
+            self._noticed.add(why.security)
+            self._on_security(why.security, why.text)
+
+    async def _serve(self, connection: Connection, subprotocol: str) -> Trouble:
         self._open = opened = _Open(connection)
         self._enter("open", subprotocol=subprotocol)
         log.info("backend link open, %s", subprotocol)
         helpers = {asyncio.create_task(self._write(opened)), asyncio.create_task(self._ping(opened))}
-        why = "a fault of our own: see the log"
+        why = _surprise(None)
         try:
             self._on_open(subprotocol)
             while True:
-                if self._on_frame(await connection.recv()):
+                frame = await connection.recv()
+                self._hear()
+                if self._on_frame(frame):
                     self._failures = 0
         except ConnectionClosed as e:
-            why = opened.ended or _explain_close(e)
+            why = opened.ended or (Trouble("flood", connection.fault) if connection.fault else trouble.of_close(e))
         except asyncio.CancelledError:
-            why = self._interruption
+            why = Trouble("interrupted", self._interruption)
             # an answer that was given is still sent: the backend changes the password and waits for "Accepted"
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.close_timeout):
@@ -301,15 +361,19 @@ class Link:
             raise
         except Exception:
             log.exception("backend link: a frame could not be handled")
+            self._state = replace(self._state, surprises=self._state.surprises + 1)
         finally:
             self._open = None
             for helper in helpers:
                 helper.cancel()
             try:
-                self._on_closed(why)
+                self._on_closed(why.text)
             except Exception:
                 log.exception("backend link: its end could not be told")
         return why
+
+    def _hear(self) -> None:
+        self._state = replace(self._state, heard=asyncio.get_running_loop().time())
 
     async def _write(self, opened: _Open) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -329,8 +393,10 @@ class Link:
             try:
                 async with asyncio.timeout(settings.pong_timeout):  # also over a ping that the full buffer holds up
                     await (await opened.connection.ping())
+                self._hear()
             except TimeoutError:
-                self.drop(f"silence: no answer to a ping in {settings.pong_timeout:g} s; check the network")
+                text = f"silence: no answer to a ping in {settings.pong_timeout:g} s; check the network"
+                self.drop(text, "silence")
                 return
             except ConnectionClosed:
                 return
@@ -340,72 +406,15 @@ def _whereto(endpoint: Endpoint | None) -> Endpoint | None:
     return endpoint and replace(endpoint, subprotocols=("any",))
 
 
+def _surprise(e: BaseException | None) -> Trouble:
+    what = "fault of our own" if e is None else type(e).__name__
+    return Trouble("surprise", f"unexpected {what}: please report it with the log, journalctl -u chargerd -e")
+
+
 @dataclass(slots=True)
 class _Open:
     """What an open connection needs; `ended` is our own verdict on it, if there is one."""
 
-    connection: ClientConnection
+    connection: Connection
     unsent: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(MAX_UNSENT))
-    ended: str = ""
-
-
-class _Connect(connect):
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc  # nothing crosses to another operator because an answer says so
-
-
-def _is_about_the_version(e: Exception) -> bool:
-    """400 is what servers answer that want a subprotocol and are offered none of theirs."""
-    return isinstance(e, NegotiationError) or (isinstance(e, InvalidStatus) and e.response.status_code == 400)
-
-
-def _explain(e: Exception, endpoint: Endpoint) -> str:
-    """The failed attempt in plain words, with what helps."""
-    host = urlsplit(endpoint.url).netloc
-    match e:
-        case TimeoutError():
-            return f"{host} does not answer: check address, network and firewall"
-        case ConnectionRefusedError():
-            return f"nobody listens at {host}: check the address, or the backend is down"
-        case socket.gaierror():
-            return f"the name {host} is not found: check the address and DNS"
-        case ssl.SSLCertVerificationError():
-            return f"the certificate of {host} is not trusted ({e.verify_message}): check root certificate, name, clock"
-        case ssl.SSLError():
-            return f"TLS with {host} fails ({e.reason}): check port, certificates and TLS version"
-        case ConnectionResetError() | ConnectionAbortedError():
-            return f"{host} hung up: check the port, and whether it wants wss:// (TLS) or ws://"
-        case OSError():
-            return f"no connection to {host} ({e.strerror or e}): check address and network"
-        case InvalidStatus():
-            return _explain_status(e.response.status_code, endpoint)
-        case NegotiationError():
-            return f"{host} chose an OCPP version that was not offered: offer the one it speaks"
-        case InvalidMessage() if endpoint.tls is not None:
-            return f"{host} hung up in the handshake: it may refuse our certificate"
-        case InvalidHandshake() | EOFError():
-            return f"no websocket server at {host}: check port and path"
-    log.exception("backend link: unexpected failure", exc_info=e)
-    return f"unexpected {type(e).__name__}: see the log"
-
-
-def _explain_status(status: int, endpoint: Endpoint) -> str:
-    match status:
-        case 401:
-            return f"the backend refuses the password of {endpoint.station} (HTTP 401): set the one it expects"
-        case 403:
-            return f"the backend forbids {endpoint.station} to connect (HTTP 403): allow it there"
-        case 404:
-            return f"the backend does not know {endpoint.station} (HTTP 404): register it there, or check the path"
-        case _ if 300 <= status < 400:
-            return f"the backend sends us elsewhere (HTTP {status}), which is not followed: set the new address"
-        case _ if status >= 500:
-            return f"the backend is in trouble (HTTP {status}): it is tried again"
-    return f"the backend refuses (HTTP {status}): check address and that it speaks {', '.join(endpoint.subprotocols)}"
-
-
-def _explain_close(e: ConnectionClosed) -> str:
-    if e.rcvd is None:
-        return "the connection broke off: check network and backend"
-    reason = f" {e.rcvd.reason!a}" if e.rcvd.reason else ""
-    return f"closed by the backend with {e.rcvd.code}{reason}: it may have to accept this station first"
+    ended: Trouble | None = None

@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 import hal
 from chargerd import __version__
-from chargerd.config_schema import NO_METER, Config
+from chargerd.config_schema import NO_METER, Config, security_profile
 from chargerd.core import durable
-from chargerd.core.events import Stop
+from chargerd.core.events import SecurityNoticed, Stop
 from chargerd.core.moment import Moment
 from chargerd.core.state import OutletSite, Site, Station, TxWindow
 from chargerd.core.status import Joint, joint
@@ -36,6 +36,7 @@ from chargerd.daemon.devices import Devices, Reader
 from chargerd.daemon.guard_link import GuardLink, SocketTransport, Transport
 from chargerd.daemon.operator import Operator
 from chargerd.daemon.store import Batch, Loaded, Store
+from chargerd.daemon.tls import Trust
 from chargerd.ocpp import versions
 from chargerd.ocpp.dialect import Dialect, Fold, Identity
 from chargerd.ocpp.outbox import Changes, Outbox
@@ -62,6 +63,7 @@ class LinkPort(Protocol):
     def send(self, frame: str) -> bool: ...
     def configure(self, settings: LinkSettings) -> None: ...
     def force(self, up: bool) -> None: ...
+    def drop(self, reason: str, cause: str) -> None: ...
 
 
 LinkMaker = Callable[..., LinkPort]
@@ -116,6 +118,7 @@ class Daemon:
         self.devices = Devices(meters, readers, self.charger.feed, self.guard.measured)
         self.charger.guard, self.charger.meters = self.guard, self.devices
         self.link: LinkPort | None = None
+        self._trust = Trust(config.csms.ca_file)
         self.charger.on_variables = self._configure
         if config.backend:
             self._converse(loaded, link, chance)
@@ -202,6 +205,7 @@ class Daemon:
             on_frame=self._frame,
             on_closed=lambda reason: self._closed(),
             on_refused=self._not_spoken,
+            on_security=lambda name, info: self.charger.feed(SecurityNoticed(name, info)),
             chance=chance,
         )
         self._use(dialect, outbox, loaded.state.get("fold") or {})
@@ -245,7 +249,10 @@ class Daemon:
                 csms.url,
                 self.config.station.id,
                 self._offered,
-                variables.get_text("basic_auth_password") or csms.password or None,
+                self._password or None,
+                self._trust,
+                variables.get_bool("tls_wildcards"),
+                csms.proxy or None,
             ),
             BackOff(
                 variables.get_int("retry_backoff_wait_minimum"),
@@ -253,7 +260,14 @@ class Daemon:
                 variables.get_int("retry_backoff_repeat_times"),
             ),
             ping_interval=variables.get_int("websocket_ping_interval"),
+            pong_timeout=csms.pong_timeout,
+            open_timeout=csms.connect_timeout,
         )
+
+    @property
+    def _password(self) -> str:
+        """What the backend set wins over the file (A01)."""
+        return self.charger.state.variables.get_text("basic_auth_password") or self.config.csms.password
 
     def _use(self, dialect: Dialect, outbox: Outbox, fold: Fold) -> None:
         assert self.link is not None
@@ -308,6 +322,7 @@ class Daemon:
     def _facts(self, state: Station) -> dict[str, str]:
         """The facts of `core.variables`, those of this moment included."""
         facts = self._static_facts | {"now": text_of(self.clock.now().wall)}
+        facts["security_profile"] = security_profile(self.config.csms.url, self._password)
         words = {o.site.rank: _word(state, o.site.rank) for o in state.outlets}
         facts["station_state"] = "Available" if state.operative else "Unavailable"
         facts["station_problem"] = _bool(bool(state.faults) or all(o.live.faults for o in state.outlets))

@@ -49,6 +49,7 @@ class MemoryLink:
         on_frame: Callable[[str | bytes], bool],
         on_closed: Callable[[str], None],
         on_refused: Callable[[], None],
+        on_security: Callable[[str, str], None],
         chance: Callable[[], float],
         watch: Callable[[str], None] = lambda point: None,
     ) -> None:
@@ -93,6 +94,9 @@ class MemoryLink:
 
     def force(self, up: bool) -> None:
         self._held_down = not up
+        self._broken.set()
+
+    def drop(self, reason: str, cause: str) -> None:
         self._broken.set()
 
     async def _run(self) -> None:

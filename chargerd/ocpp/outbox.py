@@ -256,6 +256,17 @@ class Outbox:
             raise ValueError("no row is outstanding")
         self._out = None
 
+    def is_out(self, item: Item) -> bool:
+        """Is it the outstanding one?"""
+        if isinstance(item, Row):
+            return isinstance(self._out, Row) and self._out.id == item.id
+        return self._out is item
+
+    def waits(self, row: Row) -> bool:
+        """Is it still to be answered, outstanding or not?"""
+        lane = self._lanes.get(self._key(row))
+        return lane is not None and row.id in lane.rows
+
     def answered(self, item: Item) -> Changes:
         """The CSMS has it."""
         if isinstance(item, Row):
@@ -264,6 +275,13 @@ class Outbox:
             return Changes(delete=(item.id,))
         self._end(item)
         return Changes()
+
+    def answered_late(self, row: Row) -> Changes:
+        """The answer to an earlier attempt came while the row waits for the next one."""
+        if not self.waits(row) or self.is_out(row):
+            raise ValueError(f"row {row.id} does not wait for another attempt")
+        self._remove(row)
+        return Changes(delete=(row.id,))
 
     def failed(self, item: Item, now: float, attempts_max: int, retry_interval: float) -> Changes:
         """A CALLERROR or a timeout: a row waits `retry_interval` x attempts (1.6 §3.6.1, E13.FR.03), others are over.

@@ -18,7 +18,8 @@ What is wrong with a frame of theirs is answered here and nowhere else:
 
 A CALLERROR is never answered, nor is a CALLRESULT but in 2.1: one for our CALL that breaks its schema draws one
 CALLRESULTERROR, and that is never answered, so two engines cannot throw errors at each other for ever. An answer that
-fits no CALL of ours is ignored, counted, and kept nowhere. A SEND has no answer of any kind, and none that 2.1 knows is
+fits no CALL of ours is ignored, counted, and kept nowhere. A valid CALLRESULT to the last CALL that timed out is handed
+on once, as `late`: the peer has heard it after all. A SEND has no answer of any kind, and none that 2.1 knows is
 meant for a station: one that arrives is ignored. Payloads pass through as they are: no key is ever renamed.
 """
 
@@ -84,12 +85,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Their valid answer to our CALL; `context` is what `call` was given."""
+    """Their valid answer to our CALL; `context` is what `call` was given. `late`: `timeouts` has told of it before."""
 
     id: str
     action: str
     payload: Payload
     context: object
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ class Rpc:
         self._new_id = new_id
         self._limits = limits or Limits()
         self._ours: _Ours | None = None
+        self._given_up: _Ours | None = None
         self._over: deque[tuple[str, str]] = deque(maxlen=_REMEMBERED)
         self._theirs: dict[str, _Theirs] = {}
         self._answered_theirs: deque[_Theirs] = deque(maxlen=_REMEMBERED)
@@ -246,13 +249,13 @@ class Rpc:
         ours = self._ours
         if ours is None or now < ours.deadline:
             return []
-        self._finish("late")
+        self._given_up = self._finish("late")
         return [Timeout(ours.id, ours.action, ours.context)]
 
     def lost(self) -> list[object]:
         """The link is gone: forget both sides' open CALLs and unsent frames; contexts of ours that have no answer."""
         contexts = [] if self._ours is None else [self._ours.context]
-        self._ours = None
+        self._ours = self._given_up = None
         self._over.clear()
         self._theirs.clear()
         self._answered_theirs.clear()
@@ -314,7 +317,7 @@ class Rpc:
 
     def _answered(self, id_: str | None, rest: list[Any]) -> list[Got]:
         if self._ours is None or id_ != self._ours.id:
-            return self._unmatched(id_)
+            return self._late(id_, rest) or self._unmatched(id_)
         if len(rest) != 2:
             return [self._invalid_result(CODES[self.version][Fault.SYNTAX], "a CALLRESULT has 3 elements")]
         payload = {} if rest[1] is None else rest[1]
@@ -322,6 +325,17 @@ class Rpc:
             return [self._invalid_result(violation.code, violation.text)]
         ours = self._finish("twice")
         return [Result(ours.id, ours.action, payload, ours.context)]
+
+    def _late(self, id_: str | None, rest: list[Any]) -> list[Got]:
+        late = self._given_up
+        if late is None or late.id != id_ or len(rest) != 2:
+            return []
+        payload = {} if rest[1] is None else rest[1]
+        if schemas.check(self.version, late.action, "response", payload):
+            return []
+        self._given_up = None
+        self.counters["late"] += 1
+        return [Result(late.id, late.action, payload, late.context, late=True)]
 
     def _failed(self, id_: str | None, rest: list[Any]) -> list[Got]:
         if self._ours is None or id_ != self._ours.id:

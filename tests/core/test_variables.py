@@ -376,7 +376,8 @@ def test_get_variables() -> None:
         (Address("TxCtrlr", "X"), "Actual", "0", Outcome.UNKNOWN_VARIABLE, ""),
         (Address("ChargingStation", "Model"), "Actual", "x", Outcome.REJECTED, "ReadOnly"),
         (Address("OCPPCommCtrlr", "MessageTimeout", instance="Default"), "Actual", "9", Outcome.REJECTED, "ReadOnly"),
-        (Address("SecurityCtrlr", "BasicAuthPassword"), "Actual", "x" * 16, Outcome.REBOOT_REQUIRED, ""),
+        (Address("SecurityCtrlr", "BasicAuthPassword"), "Actual", "x" * 16, Outcome.ACCEPTED, ""),
+        (Address("SecurityCtrlr", "BasicAuthPassword"), "Actual", "hex:" + "00" * 20, Outcome.REJECTED, "InvalidValue"),
     ],
 )
 def test_set_variables(address: Address, attribute: str, text: str, outcome: Outcome, reason: str) -> None:

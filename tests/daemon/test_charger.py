@@ -108,6 +108,7 @@ class Rig:
         self.said: list[SetPermit | WishLock] = []
         self.register = 1000.0
         self.wire: list[list[Any]] = []
+        self.dropped: list[str] = []
         if version is not None:
             self.charger.conversation = Conversation(
                 self.charger,
@@ -142,6 +143,9 @@ class Rig:
     def send(self, frame: str) -> bool:
         self.wire.append(json.loads(frame))
         return True
+
+    def drop(self, reason: str, cause: str) -> None:
+        self.dropped.append(cause)
 
     # what the test does
 

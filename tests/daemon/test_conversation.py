@@ -163,6 +163,94 @@ def test_a_boot_without_an_answer_is_repeated_and_one_without_a_link_too(tmp_pat
     scene(play, tmp_path, version="1.6", message_timeout="30")
 
 
+def told(rig: Rig, action: str) -> int:
+    return len([frame for frame in rig.wire if frame[0] == 2 and frame[2] == action])
+
+
+@BOTH
+@pytest.mark.req("1.6 §3.6.1", "2.0.1 part 4 §4.1.1")
+def test_a_mute_backend_costs_its_link_and_no_attempt(tmp_path: Path, version: str) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.plug()
+        rig.tap()
+        await asyncio.sleep(0.1)
+        said = backend.last
+        for _ in range(5):
+            backend.answer(kind_answer(said[2], said[3], 77))
+            await asyncio.sleep(0.1)
+            said = backend.last
+            if said[2] in ("StartTransaction", "TransactionEvent"):
+                break
+        for death in range(1, 5):  # more often than a message may fail
+            for _ in range(70):
+                await asyncio.sleep(1)
+                if len(rig.dropped) == death:
+                    break
+            assert rig.dropped == ["mute"] * death
+            assert told(rig, "Heartbeat") >= death  # something harmless was asked before the verdict
+            backend.down()
+            backend.up()
+            await asyncio.sleep(0.1)
+        rows = rig.conversation.outbox.rows()
+        assert [row.attempts for row in rows] == [0] * len(rows)
+        assert rows
+
+    scene(play, tmp_path, version=version, transaction_attempts="2", message_timeout="30")
+
+
+@pytest.mark.req("1.6 §3.6.1")
+def test_one_message_that_is_never_answered_is_an_attempt_where_the_backend_lives(tmp_path: Path) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+        rig.plug()
+        rig.tap()
+        answered = 0
+        for _ in range(400):
+            await asyncio.sleep(0.5)
+            calls = [frame for frame in rig.wire if frame[0] == 2]
+            if len(calls) > answered and calls[-1][2] != "StartTransaction":
+                backend.answer(kind_answer(calls[-1][2], calls[-1][3], 77))
+            answered = len(calls)
+        assert rig.dropped == []
+        assert told(rig, "StartTransaction") == 2
+        assert rig.conversation.outbox.rows() == []  # a dead letter, and what hangs on it
+
+    scene(
+        play, tmp_path, version="1.6", transaction_attempts="2", transaction_retry_interval="10", message_timeout="30"
+    )
+
+
+@BOTH
+def test_answers_that_come_too_late_are_answers(tmp_path: Path, version: str) -> None:
+    async def play(rig: Rig) -> None:
+        backend = Backend(rig)
+        backend.up()
+        await asyncio.sleep(31)
+        backend.boot()
+        assert rig.charger.state.boot.status is BootStatus.ACCEPTED
+        rig.truth()
+        await backend.quiet()
+        rig.plug()
+        rig.tap()
+        await asyncio.sleep(0.1)
+        while backend.last[2] not in ("StartTransaction", "TransactionEvent"):
+            backend.answer(kind_answer(backend.last[2], backend.last[3], 77))
+            await asyncio.sleep(0.1)
+        start = backend.last
+        await asyncio.sleep(31)
+        assert backend.last[2] == "Heartbeat"
+        backend.answer({"currentTime": TIME})  # so the message failed, and is to be told again
+        backend.answer(kind_answer(start[2], start[3], 77), start[1])
+        await asyncio.sleep(0.1)
+        assert [row for row in rig.conversation.outbox.rows() if row.message_id == start[1]] == []
+        await asyncio.sleep(100)
+        again = [frame for frame in rig.wire if frame[0] == 2 and frame[3] == start[3]]
+        assert again == [start]
+
+    scene(play, tmp_path, version=version, message_timeout="30", websocket_ping_interval="0")
+
+
 def test_one_call_at_a_time_and_theirs_in_between(tmp_path: Path) -> None:
     async def play(rig: Rig) -> None:
         backend = await accepted(rig)
@@ -179,7 +267,7 @@ def test_one_call_at_a_time_and_theirs_in_between(tmp_path: Path) -> None:
     scene(play, tmp_path, version="1.6")
 
 
-@pytest.mark.req("1.6 §3.6.1")
+@pytest.mark.req("1.6 §3.6.1", "1.6 ocppj §4.1.4")
 def test_a_row_is_on_the_disk_with_its_words_before_it_is_said_and_is_repeated_with_them(tmp_path: Path) -> None:
     async def play(rig: Rig) -> None:
         backend = await accepted(rig)
@@ -200,9 +288,13 @@ def test_a_row_is_on_the_disk_with_its_words_before_it_is_said_and_is_repeated_w
         [row] = [row for row in rig.conversation.outbox.rows() if row.kind == "start"]
         assert (row.payload, row.message_id) == (first[3], first[1])
         backend.fail()
-        await asyncio.sleep(61)
-        starts = [frame for frame in rig.wire if frame[0] == 2 and frame[2] == "StartTransaction"]
-        assert starts == [first, first]
+        for _ in range(62):
+            await asyncio.sleep(1)
+            if backend.last[2] == "StatusNotification":
+                backend.answer({})
+        _, again = [frame for frame in rig.wire if frame[0] == 2 and frame[2] == "StartTransaction"]
+        assert again[2:] == first[2:]
+        assert again[1] != first[1]
 
     scene(play, tmp_path, version="1.6", transaction_retry_interval="60")
 

@@ -33,6 +33,7 @@ class HandLink:
         on_frame: Callable[[str | bytes], bool],
         on_closed: Callable[[str], None],
         on_refused: Callable[[], None],
+        on_security: Callable[[str, str], None],
         chance: Callable[[], float],
     ) -> None:
         self.refused = on_refused
@@ -45,6 +46,7 @@ class HandLink:
     async def stop(self) -> None: ...
     def kill(self) -> None: ...
     def force(self, up: bool) -> None: ...
+    def drop(self, reason: str, cause: str) -> None: ...
 
     def send(self, frame: str) -> bool:
         self.sent.append(frame)

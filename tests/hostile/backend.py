@@ -89,8 +89,7 @@ class Backend:
         on_open: Callable[[str], None],
         on_frame: Callable[[str | bytes], bool],
         on_closed: Callable[[str], None],
-        on_refused: Callable[[], None],
-        chance: Callable[[], float],
+        **_: Any,
     ) -> Backend:
         """A `LinkMaker`: the new daemon's link is this backend again."""
         self._on_open, self._on_frame, self._on_closed = on_open, on_frame, on_closed
@@ -114,6 +113,9 @@ class Backend:
     def configure(self, settings: LinkSettings) -> None: ...
 
     def force(self, up: bool) -> None: ...
+
+    def drop(self, reason: str, cause: str) -> None:
+        self._later(0.0, self.down)
 
     def send(self, frame: str) -> bool:
         if not self._open:

@@ -63,15 +63,17 @@ def test_one_call_of_ours_at_a_time() -> None:
 
 
 @pytest.mark.req("1.6 ocppj §4.1.1", "2.0.1 part 4 §4.1.1")
-def test_after_the_timeout_the_next_may_go_and_the_late_answer_is_nobodys() -> None:
+def test_after_the_timeout_the_next_may_go_and_a_late_answer_is_one_once() -> None:
     rpc = engine()
     rpc.call("Heartbeat", {}, "first", 0.0, 30.0)
     assert rpc.timeouts(29.9) == []
     assert rpc.timeouts(30.0) == [Timeout("our-1", "Heartbeat", "first")]
     assert rpc.timeouts(99.0) == []
     rpc.call("Heartbeat", {}, "second", 31.0, 30.0)
-    assert isinstance(rpc.receive(frame(3, "our-1", TIME), 32.0)[0], Ignored)
-    assert rpc.counters["late"] == 1
+    assert isinstance(rpc.receive(frame(3, "our-1", {"currentTime": 7}), 31.5)[0], Ignored)
+    assert rpc.receive(frame(3, "our-1", TIME), 32.0) == [Result("our-1", "Heartbeat", TIME, "first", late=True)]
+    assert isinstance(rpc.receive(frame(3, "our-1", TIME), 32.5)[0], Ignored)
+    assert rpc.counters["late"] == 3
     assert rpc.receive(frame(3, "our-2", TIME), 33.0) == [Result("our-2", "Heartbeat", TIME, "second")]
 
 

@@ -74,7 +74,7 @@ class FarLink:
         on_open: Callable[[str], None],
         on_frame: Callable[[str | bytes], bool],
         on_closed: Callable[[str], None],
-        chance: Callable[[], float],
+        **_: Any,
     ) -> None:
         self._port, self._settings = port, settings
         self._on_open, self._on_frame, self._on_closed = on_open, on_frame, on_closed
@@ -104,6 +104,8 @@ class FarLink:
 
     def force(self, up: bool) -> None:
         self.wanted = up
+
+    def drop(self, reason: str, cause: str) -> None: ...
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

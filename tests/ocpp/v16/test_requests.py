@@ -110,6 +110,7 @@ def test_more_keys_than_announced_are_refused() -> None:
         ("HeartbeatInterval", "60", "heartbeat_interval", "60"),
         ("meterVALUESsampledData", "voltage, Frequency", "sampled_measurands", "Voltage,Frequency"),
         ("LocalPreAuthorize", "TRUE", "local_pre_authorize", "true"),
+        ("AuthorizationKey", "00FF" * 10, "basic_auth_password", "hex:" + "00ff" * 10),
     ],
 )
 def test_a_change_is_put_to_the_station(key: str, value: str, name: str, text: str) -> None:
@@ -126,7 +127,9 @@ def test_a_change_is_put_to_the_station(key: str, value: str, name: str, text: s
         ("NumberOfConnectors", "9", "Rejected"),
         ("MeterValuesSampledData", "Energy.Active.Import.Register,SoC", "Rejected"),
         ("Zebra", "1", "NotSupported"),
-        ("AuthorizationKey", "00" * 20, "NotSupported"),
+        ("AuthorizationKey", "00" * 15, "Rejected"),
+        ("AuthorizationKey", "00" * 21, "Rejected"),
+        ("AuthorizationKey", "a text of sixteen", "Rejected"),
     ],
 )
 def test_a_change_that_cannot_be(key: str, value: str, status: str) -> None:

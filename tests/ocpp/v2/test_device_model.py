@@ -114,7 +114,7 @@ def test_values_are_set_together_and_each_has_its_result() -> None:
     assert results == [
         {**HEARTBEAT, "attributeStatus": "Accepted", "attributeType": "Actual"},
         {**at("Nothing", "X"), "attributeStatus": "UnknownComponent", "attributeType": "Actual"},
-        {**PASSWORD, "attributeStatus": "RebootRequired", "attributeType": "Actual"},
+        {**PASSWORD, "attributeStatus": "Accepted", "attributeType": "Actual"},
     ]
 
 
