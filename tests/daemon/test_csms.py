@@ -35,6 +35,7 @@ class Watched:
     opened: list[str] = field(default_factory=list)
     frames: list[str | bytes] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)  # why, each time a backend spoke none of our versions
     link: Link = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,6 +48,7 @@ class Watched:
             on_open=self.opened.append,
             on_frame=on_frame,
             on_closed=self.closed.append,
+            on_refused=lambda: self.refused.append("version"),
             chance=lambda: 0.0,
         )
 
@@ -215,6 +217,7 @@ async def test_refusals_are_retried_and_explained(status: int) -> None:
         assert f"HTTP {status}" in w.link.state.last_error
         assert said[status] in w.link.state.last_error
         assert w.opened == []
+        assert bool(w.refused) is (status == 400)  # what servers say that want a subprotocol and see none of theirs
         backend.answer = lambda _c, _r: None
         await until(lambda: w.opened)
 
@@ -233,6 +236,7 @@ async def test_a_server_without_subprotocol_is_left() -> None:
         await left.wait()
         assert "chose none of ocpp1.6: check port and path" in w.link.state.last_error
         assert w.opened == []
+        assert len(w.refused) >= 2
 
 
 async def test_a_subprotocol_that_was_not_offered_is_left() -> None:

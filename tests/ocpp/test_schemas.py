@@ -37,9 +37,13 @@ def profile(**period: object) -> dict[str, Any]:
     }
 
 
-def test_the_actions_of_both_versions() -> None:
+def test_the_actions_of_each_version() -> None:
     assert len(schemas.actions("1.6")) == 39
     assert len(schemas.actions("2.0.1")) == 64
+    assert len(schemas.actions("2.1")) == 90
+    assert schemas.actions("2.0.1") < schemas.actions("2.1")
+    assert schemas.sends("1.6") | schemas.sends("2.0.1") == set()
+    assert schemas.sends("2.1") == {"NotifyPeriodicEventStream"}
     assert {"StartTransaction", "SecurityEventNotification", "ExtendedTriggerMessage"} <= schemas.actions("1.6")
     assert {"TransactionEvent", "NotifyEVChargingSchedule"} <= schemas.actions("2.0.1")
 
@@ -47,6 +51,10 @@ def test_the_actions_of_both_versions() -> None:
 def test_an_unknown_action_is_the_callers_mistake() -> None:
     with pytest.raises(KeyError, match="TransactionEvent"):
         check("1.6", "TransactionEvent", "request", {})
+    with pytest.raises(KeyError, match="Heartbeat"):
+        check("2.1", "Heartbeat", "send", {})
+    with pytest.raises(KeyError, match="Stream"):
+        check("2.1", "NotifyPeriodicEventStream", "request", {})
 
 
 @pytest.mark.req("1.6 ocppj §4.2.3")
@@ -201,7 +209,7 @@ def test_the_library_s_classes_are_not_imported() -> None:
 
 @cache
 def raw_schema(version: Version, action: str, kind: Kind) -> dict[str, Any]:
-    suffix = "Response" if kind == "response" else ("" if version == "1.6" else "Request")
+    suffix = {"request": "" if version == "1.6" else "Request", "response": "Response", "send": ""}[kind]
     path = files("ocpp") / {"1.6": "v16", "2.0.1": "v201", "2.1": "v21"}[version] / "schemas" / f"{action}{suffix}.json"
     loaded: dict[str, Any] = json.loads(path.read_text("utf-8-sig"))
     return loaded
@@ -240,7 +248,8 @@ def payloads(schema: dict[str, Any], top: dict[str, Any]) -> st.SearchStrategy[A
         case "integer":
             return st.integers(schema.get("minimum", -9), min(schema.get("maximum", 9), 9))
         case "number":
-            return st.sampled_from([0, 1, 16])
+            low, high = schema.get("minimum", -1e9), schema.get("maximum", 1e9)
+            return st.sampled_from([number for number in (0, 1, 16, -2.5) if low <= number <= high])
         case "boolean":
             return st.booleans()
     return ODD
