@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from chargerd.config_schema import (
     MONIKER,
     NO_BACKEND,
+    NO_BAY,
     NO_METER,
     AuthorizationConfig,
     Config,
@@ -30,7 +31,7 @@ from chargerd.config_schema import (
     StationConfig,
 )
 from chargerd.core.variables import HEX_KEY, SETTINGS, Refusal, canonical, find16
-from chargerd.core.variables_table import MEASURANDS, TABLE, Access, Entry, Source
+from chargerd.core.variables_table import BAY, MEASURANDS, TABLE, Access, Entry, Source
 from chargerd.errors import ConfigInvalid, Problem
 
 __all__ = ["DEFAULT_PATH", "NO_BACKEND", "NO_METER", "Config", "load", "parse", "reference"]
@@ -151,6 +152,7 @@ class _Reader:
         initial = self._initial()
         if not self._problems:
             self._together(made)
+            self._bays(made["outlet"], initial)
         if not self._problems:
             made["csms"] = self._with_password(made["csms"])
         if self._problems:
@@ -227,6 +229,14 @@ class _Reader:
         for n, reader in enumerate(made["reader"], 1):
             if reader.evse is not None and reader.evse not in evses:
                 self._problem(f"reader[{n}].evse", f"there is no EVSE {reader.evse}", f"choose of {sorted(evses)}")
+
+    def _bays(self, outlets: tuple[OutletConfig, ...], initial: Mapping[str, str]) -> None:
+        if all(outlet.bay != NO_BAY for outlet in outlets):
+            return
+        for name in ("tx_start_points", "tx_stop_points"):
+            if BAY in initial.get(name, "").split(","):
+                place = SETTINGS[name].place
+                self._problem(f"ocpp2.{place}", f"has {BAY}", "give every outlet a detector: bay, or leave it out")
 
     def _backend(self, csms: CsmsConfig) -> None:
         if csms.password and csms.password_file:

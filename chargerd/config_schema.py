@@ -12,6 +12,7 @@ from chargerd.core.variables import Variables
 
 NO_BACKEND = "none"
 NO_METER = "none"
+NO_BAY = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,12 @@ class OutletConfig:
         pattern=rf"none|{MONIKER}",
         example="sim:/run/chargerd/world.sock?outlet=1",
     )
+    bay: str = _key(
+        NO_BAY,
+        "Moniker of the detector in its parking bay; none: nobody knows whether it is taken.",
+        pattern=rf"none|{MONIKER}",
+        example="sim:/run/chargerd/world.sock?outlet=1",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +219,7 @@ class Config:
             "outlets": ",".join(names),
             "connectors": str(len(names)),
             "tethered": ",".join(name for name, outlet in zip(names, self.outlets, strict=True) if outlet.tethered),
+            "bays": ",".join(name for name, outlet in zip(names, self.outlets, strict=True) if outlet.bay != NO_BAY),
             "station_id": self.station.id,
             "station_vendor": self.station.vendor,
             "station_model": self.station.model,

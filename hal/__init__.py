@@ -2,12 +2,13 @@
 
 Boards   `sim:/path/world.sock`
 Meters   `sim:/path/world.sock?outlet=1`, `modbus:rtu:/dev/ttyUSB0?model=…`
+Bays     `sim:/path/world.sock?outlet=1`
 Readers  `sim:/path/world.sock?reader=station`, `pcsc:reader name`
 """
 
 from __future__ import annotations
 
-from hal.api import Board, CardReader, DeviceError, Meter
+from hal.api import BayDetector, Board, CardReader, DeviceError, Meter
 
 
 def open(moniker: str) -> Board:
@@ -32,6 +33,16 @@ def open_meter(moniker: str) -> Meter:
 
             return modbus_meter(rest)
     raise _unknown("meter", moniker, "sim:/path/world.sock?outlet=1, modbus:rtu:/dev/ttyUSB0?model=…")
+
+
+def open_bay(moniker: str) -> BayDetector:
+    """The detector in one outlet's parking bay. Raises DeviceError when the scheme is unknown."""
+    match _split(moniker):
+        case "sim", rest:
+            from hal.sim.bay import open_bay as sim_bay
+
+            return sim_bay(rest)
+    raise _unknown("bay detector", moniker, "sim:/path/world.sock?outlet=1")
 
 
 def open_reader(moniker: str) -> CardReader:

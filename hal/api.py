@@ -127,6 +127,13 @@ class Meter(Protocol):
     async def close(self) -> None: ...
 
 
+class BayDetector(Protocol):
+    async def occupied(self) -> bool:
+        """Is the parking bay of the outlet taken?"""
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """One tap. `uid` is upper-case hex, first byte on the wire first; `kind` an idToken type of OCPP 2.x."""

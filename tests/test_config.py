@@ -322,6 +322,16 @@ def test_phase_rotation_is_unknown_or_not_applicable_until_told() -> None:
     assert told.variables().get_text("phase_rotation") == "1.RST,2.NotApplicable"
 
 
+def test_a_parking_bay_is_a_transaction_point_only_where_every_bay_has_a_detector() -> None:
+    said = '[ocpp2]\nTxCtrlr.TxStopPoint = ["ParkingBayOccupancy"]\n'
+    with pytest.raises(ConfigInvalid) as failed:
+        parse(GOOD + said)
+    assert "ocpp2.TxCtrlr.TxStopPoint" in str(failed.value) and "give every outlet a detector" in str(failed.value)
+    every = GOOD.replace("[[outlet]]", '[[outlet]]\nbay = "sim:/run/chargerd/world.sock?outlet=1"')
+    assert parse(every + said).variables().get_list("tx_stop_points") == ("ParkingBayOccupancy",)
+    assert parse(every).facts()["bays"] == "1.1,2.1"
+
+
 def test_facts_of_the_installation() -> None:
     facts = parse(GOOD).facts()
     assert facts["outlets"] == "1.1,2.1"

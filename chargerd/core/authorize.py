@@ -3,20 +3,27 @@
 A tap is decided here and nowhere else, in this order: it may stop what it (or its group) started; a local card is
 accepted; the cache may answer at once (LocalPreAuthorize); the backend is asked; without it the offline policy decides
 (1.6 §3.4; C01, C10–C15). A refused tap leaves nothing but the lamp.
+
+A reader that serves several outlets cannot know which of them a card is for. Where a vehicle waits it is that one, the
+youngest first, bound when the card is seen and not when the answer comes. Where none waits the card is for the next
+vehicle that comes (the lobby): so there is one such card at a time, and the next one is refused until a cable has
+decided or the time is up - two in a row would charge whoever plugs in first on the card of whoever tapped first.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from chargerd.core.commands import Answer, AskAuthorize, Outcome
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import AuthorizeAnswered, BootStatus, RemoteStart, RemoteStop, TokenSeen, TransactionAnswered
+from chargerd.core.points import AUTHORIZED
 from chargerd.core.records import Cause, Reason
 from chargerd.core.state import Asked, Authorisation, Station, Visit
 from chargerd.core.status import usable
 from chargerd.core.token import Standing, Token, Verdict
-from chargerd.core.transaction import deauthorise, stop, update
+from chargerd.core.transaction import deauthorise, end_unauthorised
 
 CACHE_SIZE = 1000
 ASKS_MOST = 16
@@ -37,8 +44,10 @@ def token_seen(draft: Draft, event: TokenSeen) -> None:
     token, evse = event.token, event.evse
     mine = _visit_of(draft, token, evse)
     if mine is not None:
-        _second_tap(draft, mine, token)
-    elif not any(asked.token.same(token) for asked in draft.state.asks.values()):
+        _second_tap(draft, mine, token, evse)
+    elif _being_stopped(draft, token, evse) or any(asked.token.same(token) for asked in draft.state.asks.values()):
+        return  # it has been heard already
+    elif not _group_stops(draft, Asked(token, evse), _local(draft, token)):
         decide(draft, Asked(token, evse))
 
 
@@ -60,40 +69,36 @@ def transaction_answered(draft: Draft, event: TransactionAnswered) -> None:
     found = draft.find(event.tx)
     if found is None:
         return
-    rank, visit, _ = found
+    rank, visit, tx = found
     if visit.auth is None or not visit.auth.token.same(event.token):
         return
     if event.verdict.accepted:
-        if event.verdict.group is not None and event.verdict.group != visit.auth.group:
-            auth = visit.auth
-            draft.set_visit(
-                rank,
-                auth=Authorisation(auth.token, auth.at, event.verdict.group, auth.remote, auth.remote_id, auth.offline),
-            )
+        group = event.verdict.group or visit.auth.group
+        if (group, None) != (visit.auth.group, visit.barred_at):
+            draft.set_visit(rank, auth=replace(visit.auth, group=group), barred_at=None)
     elif draft.state.variables.get_bool("stop_on_invalid_id"):
         deauthorise(draft, rank, Reason.DEAUTHORIZED, Cause.DEAUTHORIZED)
         if not visit.auth.remote and event.token.presentable:
             draft.set_visit(rank, held=event.token)  # the cable stays with its owner (E05.FR.11, 1.6 §4.8)
     else:
-        reading = draft.outlet(rank).live.reading if rank != LOBBY else None
-        allowed = draft.state.variables.get_int("max_energy_on_invalid_id") if reading is not None else 0
-        draft.set_visit(rank, barred_at=(reading.energy if reading else 0.0) + allowed)  # E05.FR.02, E05.FR.03
+        # Counted from the start, so that a refusal said twice gives nothing twice (E05.FR.02, E05.FR.03).
+        begin, allowed = tx.begin, draft.state.variables.get_int("max_energy_on_invalid_id")
+        draft.set_visit(rank, barred_at=begin.energy + allowed if begin is not None else 0.0)
 
 
 def remote_start(draft: Draft, event: RemoteStart) -> None:
     """1.6 §5.11, F01/F02: accepted when there is an outlet that could serve it."""
     state = draft.state
     allowed = event.local or state.boot.status is BootStatus.ACCEPTED
-    place = _place(draft, None, event.outlet, None) if allowed and state.reset is None else None
+    asked = Asked(event.token, event.evse, event.outlet, 0, event.group, event.remote_id, remote=not event.local)
+    place = _place(draft, asked) if allowed and state.reset is None else None
     if place is None:
         draft.do(Answer(event.ask, Outcome.REJECTED))
         return
     visit = draft.visit(place)
     running = visit.tx.uid if visit is not None and visit.tx is not None else None
     draft.do(Answer(event.ask, Outcome.ACCEPTED, running))
-    asked = Asked(event.token, None, place or None, event.remote_id, remote=not event.local)
-    questionable = event.token.kind not in UNASKED and not event.local
-    if questionable and state.variables.get_bool("authorize_remote_start"):
+    if event.token.kind not in UNASKED and not event.local and state.variables.get_bool("authorize_remote_start"):
         decide(draft, asked)
     else:
         grant(draft, asked, event.group)
@@ -110,10 +115,8 @@ def remote_stop(draft: Draft, event: RemoteStop) -> None:
     reason, cause = (Reason.LOCAL, Cause.STOP_AUTHORIZED) if event.local else (Reason.REMOTE, Cause.REMOTE_STOP)
     if visit.auth is not None:
         deauthorise(draft, rank, reason, cause)
-    elif draft.window.stop & {"Authorized", "PowerPathClosed"}:  # not authorised: nothing could fall
-        stop(draft, rank, reason, cause)
     else:
-        update(draft, rank, cause)
+        end_unauthorised(draft, rank, reason, cause)
 
 
 # ---------------------------------------------------------------- deciding
@@ -122,18 +125,16 @@ def remote_stop(draft: Draft, event: RemoteStop) -> None:
 def decide(draft: Draft, asked: Asked) -> None:
     """Answer from what is known here, or ask the backend."""
     state, token = draft.state, asked.token
-    card = token.id.casefold()
-    if card in state.cards:
-        _apply(draft, asked, Verdict(_ACCEPTED, state.cards[card]))
-        return
-    if not state.site.backend:
+    asked = _bound(draft, asked)
+    local = _local(draft, token)
+    if local is not None and token.id.casefold() in state.cards:
+        _apply(draft, asked, local)
+    elif not state.site.backend:
         _apply(draft, asked, None)
-        return
-    cached = known(draft, token)
-    if not connected(state):
+    elif not connected(state):
         _apply(draft, asked, _offline(draft, token), offline=True)
-    elif cached is not None and cached.accepted and state.variables.get_bool("local_pre_authorize"):
-        _apply(draft, asked, cached)
+    elif local is not None and state.variables.get_bool("local_pre_authorize"):
+        _apply(draft, asked, local)
     elif len(state.asks) >= ASKS_MOST:
         _apply(draft, asked, None)
     else:
@@ -141,41 +142,72 @@ def decide(draft: Draft, asked: Asked) -> None:
         draft.do(AskAuthorize(state.next_ask, token))
 
 
-def _offline(draft: Draft, token: Token) -> Verdict | None:
-    """The policy without a backend's word: cache if allowed, unknown tokens if allowed (1.6 §3.4.4, C15)."""
-    variables = draft.state.variables
+def _local(draft: Draft, token: Token) -> Verdict | None:
+    """Accepted by what is known here: a local card goes before the cache (C13.FR.01)."""
+    cards, card = draft.state.cards, token.id.casefold()
+    if card in cards:
+        return Verdict(_ACCEPTED, cards[card])
     cached = known(draft, token)
-    if cached is not None:
-        return cached if cached.accepted and variables.get_bool("local_authorize_offline") else None
+    return cached if cached is not None and cached.accepted else None
+
+
+def _offline(draft: Draft, token: Token) -> Verdict | None:
+    """The policy without a backend's word: cache if allowed, unknown tokens if allowed (1.6 §3.4.4, C15).
+
+    A token that was refused, or whose time is over, is not unknown.
+    """
+    variables = draft.state.variables
+    if variables.get_bool("auth_cache_enabled") and token.id.casefold() in draft.state.cache:
+        return _local(draft, token) if variables.get_bool("local_authorize_offline") else None
     return Verdict(_ACCEPTED) if variables.get_bool("offline_unknown_ids") else None
 
 
+def _bound(draft: Draft, asked: Asked) -> Asked:
+    """Where a vehicle waits the answer is for that one: whoever comes while the backend is asked is somebody else."""
+    place = _place(draft, asked)
+    if place is None or place == LOBBY or not draft.outlet(place).live.plug:
+        return asked
+    return replace(asked, outlet=place, plug=draft.outlet(place).live.plug)
+
+
 def _apply(draft: Draft, asked: Asked, verdict: Verdict | None, offline: bool = False) -> None:
-    if verdict is None:
+    left = asked.plug and draft.outlet(asked.outlet or 1).live.plug != asked.plug
+    if verdict is None or left:
         refuse(draft, asked.evse)
-        return
-    place = _place(draft, asked.evse, asked.outlet, None if asked.remote else asked.token)
-    waiting = place not in (None, LOBBY) and draft.outlet(place or 1).live.plug != 0
-    if not waiting and not asked.remote and verdict.group is not None:
-        for rank, visit in draft.visits():
-            if _in_scope(draft, rank, asked.evse) and visit.auth is not None and visit.auth.group == verdict.group:
-                deauthorise(draft, rank, Reason.LOCAL, Cause.STOP_AUTHORIZED, asked.token)
-                return
-    grant(draft, asked, verdict.group, offline)
+    elif not _group_stops(draft, asked, verdict):
+        grant(draft, asked, verdict.group or asked.group, offline)
+
+
+def _group_stops(draft: Draft, asked: Asked, verdict: Verdict | None) -> bool:
+    """A card of the group that charges ends it, unless a vehicle waits for this card (C01.FR.03, C09.FR.03, E08.FR.02).
+
+    Without a question where the card is known here, and whatever the policy for starting says.
+    """
+    if verdict is None or verdict.group is None or asked.remote:
+        return False
+    place = _place(draft, asked)
+    if place is not None and place != LOBBY and draft.outlet(place).live.plug:
+        return False
+    for rank, visit in draft.visits():
+        if _in_scope(draft, rank, asked.evse) and visit.auth is not None and visit.auth.group == verdict.group:
+            deauthorise(draft, rank, Reason.LOCAL, Cause.STOP_AUTHORIZED, asked.token)
+            return True
+    return False
 
 
 def grant(draft: Draft, asked: Asked, group: str | None, offline: bool = False) -> None:
     """Bind the authorisation to the outlet it is for, or to the lobby until a cable decides."""
-    place = _place(draft, asked.evse, asked.outlet, None if asked.remote else asked.token)
+    place = _place(draft, asked)
     if place is None:
         refuse(draft, asked.evse)
         return
     visit = draft.visit(place) or Visit(draft.now)
     auth = Authorisation(asked.token, draft.now, group, asked.remote, asked.remote_id, offline)
     timeout = draft.state.variables.get_int("connection_timeout")
-    connect_by = None if visit.plug or not timeout else draft.now.mono + timeout
+    connect_by = None if visit.plug else draft.now.mono + timeout
     draft.put_visit(place, visit)
-    draft.set_visit(place, auth=auth, connect_by=connect_by, held=None, barred_at=None)
+    evse = asked.evse if place == LOBBY else None
+    draft.set_visit(place, auth=auth, evse=evse, connect_by=connect_by, held=None, barred_at=None)
     if visit.tx is not None:
         draft.set_tx(place, token=None)  # told anew, though it be the same token (E02.FR.01, F01.FR.19)
 
@@ -228,37 +260,61 @@ def _visit_of(draft: Draft, token: Token, evse: int | None) -> int | None:
     return None
 
 
-def _second_tap(draft: Draft, rank: int, token: Token) -> None:
+def _being_stopped(draft: Draft, token: Token, evse: int | None) -> bool:
+    """Does the transaction of this token end already? Until the contactor has opened a driver may well tap again."""
+    return any(
+        visit.tx is not None and visit.tx.stopping is not None and token.same(visit.tx.token or visit.tx.stopping.token)
+        for rank, visit in draft.visits()
+        if _in_scope(draft, rank, evse)
+    )
+
+
+def _second_tap(draft: Draft, rank: int, token: Token, evse: int | None) -> None:
+    """It ends what it began, or sets its cable free; a vehicle that came back to that cable is to charge again."""
     visit = draft.visit(rank)
     assert visit is not None
     if visit.auth is not None:
         deauthorise(draft, rank, Reason.LOCAL, Cause.STOP_AUTHORIZED, token)
     draft.set_visit(rank, held=None)
+    if visit.auth is None and visit.plug and visit.parted:  # E09.FR.01
+        decide(draft, Asked(token, evse))
 
 
-def _place(draft: Draft, evse: int | None, outlet: int | None, card: Token | None) -> int | None:
-    """Which outlet a new authorisation is for: a waiting vehicle, the youngest first; a cable; the only free one.
+def _place(draft: Draft, asked: Asked) -> int | None:
+    """Which outlet a new authorisation is for; several are free: the lobby, until a cable decides. None: none is.
 
-    Several are free: the lobby, until a cable decides. None is: None. `card` None: the backend's own choice.
+    First where a vehicle waits, the youngest; then where a cable hangs, or the only one where somebody parks; then the
+    only free one. Where a session has ended its vehicle waits for nobody but its own card, while there is another.
     """
-    ranks = [outlet] if outlet is not None else list(draft.ranks(evse))
-    free = [rank for rank in ranks if _free(draft, rank, card)]
-    plugged = [rank for rank in free if draft.outlet(rank).live.plug]
-    if plugged:
-        return max(plugged, key=lambda rank: _opened(draft, rank))
-    cabled = [rank for rank in free if draft.outlet(rank).live.cable]
-    if cabled:
-        return max(cabled, key=lambda rank: _opened(draft, rank))
-    if len(free) == 1:
-        return free[0]
-    lobby_free = draft.state.lobby is None or draft.state.lobby.auth is None
-    return LOBBY if free and lobby_free else None
+    ranks = [asked.outlet] if asked.outlet is not None else list(draft.ranks(asked.evse))
+    free = [rank for rank in ranks if _free(draft, rank, asked)]
+    fresh = [rank for rank in free if not _over(draft, rank, asked.token)]
+    for sign in ("plug", "cable"):
+        waiting = [rank for rank in fresh if getattr(draft.outlet(rank).live, sign)]
+        if waiting:
+            return max(waiting, key=lambda rank: _opened(draft, rank))
+    parked = [rank for rank in fresh if draft.outlet(rank).live.bay]
+    begins = AUTHORIZED in draft.window.start  # in the lobby it would be another than that of the bay
+    if len(parked) == 1 or (parked and begins):
+        return max(parked, key=lambda rank: _opened(draft, rank))
+    if len(fresh or free) == 1:
+        return (fresh or free)[0]
+    if not fresh:
+        return max(free, key=lambda rank: _opened(draft, rank), default=None)
+    return LOBBY if draft.state.lobby is None or draft.state.lobby.auth is None else None
 
 
-def _free(draft: Draft, rank: int, card: Token | None) -> bool:
+def _over(draft: Draft, rank: int, token: Token) -> bool:
+    """Is what stands or hangs here left over from somebody else's session?"""
+    visit = draft.visit(rank)
+    return visit is not None and visit.finished and not token.same(visit.last)
+
+
+def _free(draft: Draft, rank: int, asked: Asked) -> bool:
     """Could a new authorisation be served here? Before the backend's word to the boot only by policy (B02.FR.03).
 
-    A transaction that goes on without its authorisation waits for its own card: no stranger's energy joins its books.
+    A transaction that goes on without its authorisation waits for its own card: no stranger's energy joins its books
+    (C01.FR.23). A cable that is kept for its owner is nobody else's.
     """
     state = draft.state
     accepted = not state.site.backend or state.boot.status is BootStatus.ACCEPTED
@@ -266,14 +322,14 @@ def _free(draft: Draft, rank: int, card: Token | None) -> bool:
         return False
     outlet = draft.outlet(rank)
     visit = outlet.visit
-    if not usable(state, outlet) or (visit is not None and visit.auth is not None):
+    if not usable(state, outlet) or any(sibling.tx or sibling.auth for sibling in state.siblings(rank)):
         return False
-    if visit is not None and visit.held is not None and card is not None and not card.same(visit.held):
-        return False  # the cable there waits for its owner (1.6 §4.10)
-    if visit is None or visit.tx is None:
+    if visit is None:
         return True
+    if visit.auth is not None or not (visit.held is None or asked.token.same(visit.held)):
+        return False
     tx = visit.tx
-    return tx.stopping is None and (card is None or tx.token is None or card.same(tx.token))
+    return tx is None or (tx.stopping is None and (asked.remote or tx.token is None or asked.token.same(tx.token)))
 
 
 def _opened(draft: Draft, rank: int) -> float:

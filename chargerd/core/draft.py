@@ -12,7 +12,7 @@ from typing import Any
 
 from chargerd.core.commands import Command
 from chargerd.core.moment import Moment
-from chargerd.core.records import Record
+from chargerd.core.records import Cause, Record
 from chargerd.core.state import Outlet, Station, Tx, TxWindow, Visit
 
 LOBBY = 0
@@ -25,7 +25,7 @@ class Draft:
         self.mint = mint
         self.records: list[Record] = []
         self.commands: list[Command] = []
-        self.plugged: set[int] = set()  # ranks where a running transaction got its vehicle in this step
+        self.news: list[tuple[int, Cause]] = []  # what running transactions saw come and go in this step, by rank
 
     def tell(self, record: Record) -> None:
         self.records.append(record)

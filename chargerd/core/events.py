@@ -101,6 +101,14 @@ class Metered:
     asked: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Bay:
+    """The detector in the parking bay of an outlet sees a vehicle, or sees none any more."""
+
+    outlet: int
+    occupied: bool
+
+
 # ---------------------------------------------------------------- the backend says
 
 
@@ -164,7 +172,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemoteStart:
-    """`outlet` None: any. `local` marks a start from the local command line: no authority is asked."""
+    """`outlet` None: any of `evse`, or of the station. `local`: from the local command line, no authority is asked."""
 
     ask: int
     token: Token
@@ -172,6 +180,7 @@ class RemoteStart:
     remote_id: int | None = None
     group: str | None = None
     local: bool = False
+    evse: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +307,7 @@ class Wake:
 
 Event = (
     CableIn | CableOut | VehicleIn | VehicleOut | VehicleReady | Power | Fault | OutletTruth | GuardLost
-    | TokenSeen | Metered
+    | TokenSeen | Metered | Bay
     | LinkUp | LinkDown | BootAnswered | AuthorizeAnswered | TransactionAnswered
     | RemoteStart | RemoteStop | UnlockAsked | AvailabilityAsked | ResetAsked
     | ClearCacheAsked | TriggerAsked | SetAsked

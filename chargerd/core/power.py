@@ -10,10 +10,11 @@ import math
 from chargerd.core.authorize import connected
 from chargerd.core.commands import Lamp, SetPermit, Show, WishLock
 from chargerd.core.draft import Draft
+from chargerd.core.points import ENERGY
 from chargerd.core.records import ChargingState
 from chargerd.core.sharing import share
 from chargerd.core.state import Outlet, Station
-from chargerd.core.status import LOWEST_AMPS, beginning, blocking, charging_state
+from chargerd.core.status import LOWEST_AMPS, barred, beginning, blocking, charging_state
 
 SETTLING = 7.0  # s until silence is told: self-test and lock, then up to 5 s of a vehicle (IEC 61851-1 A.6 #6)
 LEAVING = 0.5  # s from the contactor's opening until it is clear that the vehicle is still there
@@ -26,10 +27,10 @@ def entitled(station: Station, outlet: Outlet) -> bool:
         return False
     if not live.plug or visit.plug != live.plug:
         return False
-    if visit.barred_at is not None and (live.reading is None or live.reading.energy >= visit.barred_at):
+    if barred(outlet):
         return False
     tx = visit.tx
-    if station.window.start == {"EnergyTransfer"}:  # only power itself lets the transaction begin
+    if station.window.start == {ENERGY}:  # only power itself lets the transaction begin
         return beginning(station) if tx is None else tx.stopping is None
     return tx is not None and tx.told and tx.stopping is None and tx.reading_by is None
 

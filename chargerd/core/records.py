@@ -27,6 +27,8 @@ class Cause(StrEnum):
     REMOTE_STOP = "remote-stop"
     DEAUTHORIZED = "deauthorized"  # the backend's answer took it back
     VEHICLE_OUT = "vehicle-out"
+    DETECTED = "detected"  # somebody parks in the bay
+    DEPARTED = "departed"  # and has left it
     CONNECT_TIMEOUT = "connect-timeout"
     FAULT = "fault"
     POWER_LOSS = "power-loss"
@@ -42,6 +44,7 @@ class Reason(StrEnum):
     LOCAL = "local"
     REMOTE = "remote"
     VEHICLE_OUT = "vehicle-out"
+    STOPPED_BY_VEHICLE = "stopped-by-vehicle"  # it takes no more energy, where that is the end
     DEAUTHORIZED = "deauthorized"
     TIMEOUT = "timeout"
     EMERGENCY_STOP = "emergency-stop"

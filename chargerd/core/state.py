@@ -6,7 +6,7 @@ Three intervals, never merged: a *visit* (from the first sign of a driver or veh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -30,6 +30,7 @@ class OutletSite:
     phases: int = 3
     tethered: bool = False
     metered: bool = True
+    bay: bool = False  # a detector tells whether its parking bay is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +99,20 @@ class Tx:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """`plug` is the vehicle it is about (0: none yet). `points` are the transaction points that hold now."""
+    """`plug` is the vehicle it is about (0: none yet). `points` are the transaction points that hold now.
+
+    `evse`: in the lobby, the only EVSE whose cables may take it (None: any).
+    """
 
     opened: Moment
+    evse: int | None = None
     plug: int = 0
     auth: Authorisation | None = None
     connect_by: float | None = None  # monotonic: connection timeout
     points: frozenset[str] = frozenset()
     tx: Tx | None = None
-    finished: bool = False  # a transaction of this visit has ended
+    finished: bool = False  # a transaction of this visit has ended, and no vehicle has come since
+    last: Token | None = None  # whose transaction that was
     parted: bool = False  # the vehicle left the transaction, which went on without it or ended for that
     recalled: bool = False  # from before the power went: its vehicle has yet to be seen again
     held: Token | None = None  # the cable stays locked until this token comes back
@@ -135,6 +141,7 @@ class Live:
     locked: bool = False
     offered: float = 0.0
     faults: frozenset[str] = frozenset()
+    bay: bool | None = None  # its parking bay is taken; None: no detector has spoken yet
     reading: MeterReading | None = None
     next_sample: float | None = None  # monotonic; of the running transaction
     settling_until: float | None = None  # monotonic; power was just offered or went off: the last word stands
@@ -164,11 +171,16 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An authorisation question on its way: who, where, and what the answer is for."""
+    """An authorisation question on its way: who, where, and what the answer is for.
+
+    `plug`: the vehicle that stood there when it was asked; the answer is for this one and no other.
+    """
 
     token: Token
     evse: int | None
-    outlet: int | None = None  # a remote start's choice
+    outlet: int | None = None  # a remote start's choice, or where the vehicle waits
+    plug: int = 0
+    group: str | None = None  # as a remote start names it
     remote_id: int | None = None
     remote: bool = False
 
@@ -209,6 +221,11 @@ class Station:
     def in_service(self, outlet: Outlet) -> bool:
         """Operative: the outlet itself, its EVSE and the station, each of which keeps its own word (G03.FR.07)."""
         return self.operative and outlet.site.evse not in self.shut and outlet.operative
+
+    def siblings(self, rank: int) -> Iterator[Visit]:
+        """Visits at the other connectors of the same EVSE, which one vehicle at a time may use (E01.FR.14)."""
+        evse = self.outlet(rank).site.evse
+        return (o.visit for o in self.outlets if o.site.evse == evse and o.site.rank != rank and o.visit is not None)
 
     @property
     def storage(self) -> bool:

@@ -18,6 +18,7 @@ from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import (
     AuthorizeAnswered,
     AvailabilityAsked,
+    Bay,
     BootAnswered,
     CableIn,
     CableOut,
@@ -108,6 +109,8 @@ def _take(draft: Draft, event: Event) -> None:
                 _set_faults(draft, rank, (live.faults & OWN_FAULTS) | {"GuardLost"})
         case Metered():
             _metered(draft, event)
+        case Bay(rank, occupied):
+            draft.set_live(rank, bay=occupied)
         case TokenSeen():
             authorize.token_seen(draft, event)
         case LinkUp(anew):

@@ -46,6 +46,20 @@ def blocking(station: Station, outlet: Outlet) -> frozenset[str]:
     return outlet.live.faults - excused
 
 
+def barred(outlet: Outlet) -> bool:
+    """The authority said no, and the energy that is allowed all the same is used up, or cannot be measured."""
+    visit, reading = outlet.visit, outlet.live.reading
+    if visit is None or visit.barred_at is None:
+        return False
+    return reading is None or reading.energy >= visit.barred_at
+
+
+def offered(outlet: Outlet) -> bool:
+    """May the vehicle take current now, as far as the daemon is concerned?"""
+    permit = outlet.live.permit
+    return permit is not None and permit[1] >= LOWEST_AMPS
+
+
 def beginning(station: Station) -> bool:
     """May anything new begin: it can be written down, and the program is not about to leave."""
     return station.storage and not station.stopped and station.reset is None
@@ -89,8 +103,7 @@ def charging_state(outlet: Outlet) -> ChargingState:
         return ChargingState.CONNECTED
     if live.settling_until is not None:
         return tx.state if tx.state is not ChargingState.IDLE else ChargingState.CONNECTED
-    offered = live.permit is not None and live.permit[1] >= LOWEST_AMPS
-    return ChargingState.SUSPENDED_EV if offered else ChargingState.SUSPENDED_EVSE
+    return ChargingState.SUSPENDED_EV if offered(outlet) else ChargingState.SUSPENDED_EVSE
 
 
 _JOINT = {

@@ -1,9 +1,8 @@
 """Where transactions begin and end.
 
-Points (`TxWindow`) are facts that hold or not: EVConnected, Authorized, PowerPathClosed (both), EnergyTransfer.
-A transaction starts when a start point *becomes* true and ends when a stop point *becomes* false; between the edge and
-its record stands a fresh register of the meter, waited for at most 2 s. Ending is always in this order: no more
-permit, contactor proven open, last register, record (E06, 1.6 §4.8).
+A transaction starts when a start point *becomes* true and ends when a stop point *becomes* false (`core.points`);
+between the edge and its record stands a fresh register of the meter, waited for at most 2 s. Ending is always in this
+order: no more permit, contactor proven open, last register, record (E06, 1.6 §4.8).
 """
 
 from __future__ import annotations
@@ -12,6 +11,16 @@ from dataclasses import replace
 
 from chargerd.core.commands import ReadMeter
 from chargerd.core.draft import LOBBY, Draft
+from chargerd.core.points import (
+    AUTHORIZED,
+    BY_AUTHORITY,
+    ENERGY,
+    abandoned,
+    beginning_cause,
+    ending,
+    news,
+    points,
+)
 from chargerd.core.records import Cause, ChargingState, Edge, Reason, Session, Transaction
 from chargerd.core.state import Stopping, Tx, Visit
 from chargerd.core.status import beginning, blocking, charging_state
@@ -22,22 +31,6 @@ READING_WAIT = 2.0  # s for a fresh register
 OPENING_WAIT = 15.0  # s until an end is written down although nobody could say that the power is off
 
 
-def points(draft: Draft, rank: int) -> frozenset[str]:
-    """The transaction points that hold for the visit at `rank` now."""
-    visit = draft.visit(rank)
-    assert visit is not None
-    held = set()
-    if visit.plug or visit.recalled:
-        held.add("EVConnected")
-    if visit.auth is not None:
-        held.add("Authorized")
-    if len(held) == 2:
-        held.add("PowerPathClosed")
-    if rank != LOBBY and draft.outlet(rank).live.powered:
-        held.add("EnergyTransfer")
-    return frozenset(held)
-
-
 def settle(draft: Draft, rank: int) -> None:
     """Carry the visit's transaction over every edge that its points have crossed."""
     visit = draft.visit(rank)
@@ -45,24 +38,19 @@ def settle(draft: Draft, rank: int) -> None:
     held = points(draft, rank)
     risen, fallen = held - visit.points, visit.points - held
     # Whoever is authorised after a transaction has ended finds the cable's edge crossed already.
-    crossed = held if "Authorized" in risen else risen
+    crossed = held if AUTHORIZED in risen else risen
     starts = visit.tx is None and bool(crossed & draft.window.start)
     if starts and not _may_begin(draft, rank):
         return  # the edge stays to be crossed
     if held != visit.points:
         draft.set_visit(rank, points=held)
     if starts:
-        _begin(draft, rank, visit, risen)
+        _begin(draft, rank, beginning_cause(visit, risen))
     elif visit.tx is not None and visit.tx.stopping is None:
-        if fallen & draft.window.stop:
-            if "EVConnected" in fallen:
-                stop(draft, rank, Reason.VEHICLE_OUT, Cause.VEHICLE_OUT)
-            elif visit.recalled:
-                stop(draft, rank, Reason.POWER_LOSS, Cause.POWER_LOSS)
-            else:
-                stop(draft, rank, Reason.OTHER, Cause.CHARGING_STATE)
-        elif "EVConnected" in risen:
-            draft.plugged.add(rank)
+        if fallen & draft.window.stop or abandoned(draft, rank):
+            stop(draft, rank, *ending(draft, rank, visit, fallen))
+        else:
+            draft.news += [(rank, cause) for cause in news(risen, fallen)]
     _advance(draft, rank)
 
 
@@ -72,17 +60,12 @@ def _may_begin(draft: Draft, rank: int) -> bool:
         return beginning(draft.state)
     outlet = draft.outlet(rank)
     unmeasured = outlet.live.reading is None and "PowerMeterFailure" in blocking(draft.state, outlet)
+    shared = any(sibling.tx is not None for sibling in draft.state.siblings(rank))
     unseen = outlet.visit is not None and outlet.visit.recalled
-    return beginning(draft.state) and not unmeasured and not unseen
+    return beginning(draft.state) and not unmeasured and not unseen and not shared
 
 
-def _begin(draft: Draft, rank: int, visit: Visit, risen: frozenset[str]) -> None:
-    if "Authorized" in risen and visit.auth is not None:
-        cause = Cause.REMOTE_START if visit.auth.remote else Cause.AUTHORIZED
-    elif "EVConnected" in risen:
-        cause = Cause.PLUGGED
-    else:
-        cause = Cause.CHARGING_STATE
+def _begin(draft: Draft, rank: int, cause: Cause) -> None:
     draft.set_visit(rank, tx=Tx(draft.mint(), draft.now, cause), parted=False)
     if rank == LOBBY:
         _tell_started(draft, rank, None)
@@ -117,9 +100,8 @@ def first_register(draft: Draft, rank: int, reading: MeterReading | None) -> Non
         return
     draft.set_tx(rank, reading_by=None, begin=reading)
     if visit.tx.told:  # started in the lobby: evse and begin values follow (E01.FR.16, E01.FR.17)
-        powered = outlet.live.powered
-        draft.set_tx(rank, state=ChargingState.CHARGING if powered else ChargingState.CONNECTED)
-        update(draft, rank, Cause.PLUGGED, reading=reading)
+        draft.set_tx(rank, state=_first_state(draft, rank, visit))
+        update(draft, rank, Cause.PLUGGED if visit.plug else Cause.DETECTED, reading=reading)
     else:
         _tell_started(draft, rank, reading)
 
@@ -127,10 +109,7 @@ def first_register(draft: Draft, rank: int, reading: MeterReading | None) -> Non
 def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None:
     visit = draft.visit(rank)
     assert visit is not None and visit.tx is not None
-    auth = visit.auth
-    state = ChargingState.CONNECTED if visit.plug else ChargingState.IDLE
-    if rank != LOBBY and draft.outlet(rank).live.powered:
-        state = ChargingState.CHARGING
+    auth, state = visit.auth, _first_state(draft, rank, visit)
     draft.set_tx(rank, told=True, state=state, token=auth.token if auth else None)
     draft.tell(
         Transaction(
@@ -149,33 +128,48 @@ def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None
     )
 
 
+def _first_state(draft: Draft, rank: int, visit: Visit) -> ChargingState:
+    """Before anything was offered nothing is suspended."""
+    if rank != LOBBY and draft.outlet(rank).live.powered:
+        return ChargingState.CHARGING
+    return ChargingState.CONNECTED if visit.plug else ChargingState.IDLE
+
+
 def update(
     draft: Draft, rank: int, cause: Cause, *, token: Token | None = None, reading: MeterReading | None = None
 ) -> None:
-    """Tell what changed in the running transaction, with its charging state as last set."""
+    """Tell what changed in the running transaction, if it has been told of; with its charging state as last set.
+
+    Without a vehicle that state is idle at once.
+    """
     visit = draft.visit(rank)
     assert visit is not None and visit.tx is not None
-    auth = visit.auth
+    auth, tx = visit.auth, visit.tx
+    if not tx.told:
+        return
+    state = tx.state if visit.plug else ChargingState.IDLE
+    if state is not tx.state:
+        draft.set_tx(rank, state=state)
     draft.tell(
         Transaction(
             at=draft.now,
-            tx=visit.tx.uid,
+            tx=tx.uid,
             edge=Edge.UPDATED,
             cause=cause,
             outlet=rank or None,
-            state=visit.tx.state,
+            state=state,
             token=token,
             group=auth.group if auth and token else None,
             remote_id=auth.remote_id if auth and token else None,
             reading=reading,
-            started=visit.tx.started,
+            started=tx.started,
             phases=draft.outlet(rank).site.phases if rank else 3,
         )
     )
 
 
 def tell_changes(draft: Draft, rank: int) -> None:
-    """Updates of a told transaction, once permits are settled: vehicle in, a first token, the charging state."""
+    """Updates of a told transaction, once permits are settled: a token, who came or went, the charging state."""
     visit = draft.visit(rank)
     if visit is None or visit.tx is None or not visit.tx.told or visit.tx.stopping is not None:
         return
@@ -189,8 +183,8 @@ def tell_changes(draft: Draft, rank: int) -> None:
     if auth is not None and not auth.token.same(tx.token):
         draft.set_tx(rank, token=auth.token)
         update(draft, rank, Cause.REMOTE_START if auth.remote else Cause.AUTHORIZED, token=auth.token)
-    if rank in draft.plugged:
-        update(draft, rank, Cause.PLUGGED)
+    for cause in (cause for at, cause in draft.news if at == rank):
+        update(draft, rank, cause)
     if state is not tx.state and len(draft.records) == told:
         update(draft, rank, Cause.CHARGING_STATE)
 
@@ -209,19 +203,31 @@ def resume(draft: Draft, rank: int) -> None:
 
 
 def deauthorise(draft: Draft, rank: int, reason: Reason, cause: Cause, token: Token | None = None) -> None:
-    """The authorisation at `rank` ends; its transaction ends with it where the window says so, else it is told."""
+    """The authorisation at `rank` ends; its transaction ends with it where the window says so, else it is told.
+
+    No energy flows without an authorisation: where EnergyTransfer is a stop point and nothing flows, that is the end;
+    a token that the authority took back does not wait for the contactor (E05.FR.10).
+    """
     visit = draft.visit(rank)
     assert visit is not None
-    if visit.auth is None:
-        return
     draft.set_visit(rank, auth=None, connect_by=None, barred_at=None)
     tx = visit.tx
     if tx is None or tx.stopping is not None:
         return
-    if (visit.points - points(draft, rank)) & draft.window.stop:
+    held, stops = points(draft, rank), draft.window.stop
+    dry = ENERGY in stops and (ENERGY not in held or cause is Cause.DEAUTHORIZED)
+    if (visit.points - held) & stops or dry or abandoned(draft, rank):
         stop(draft, rank, reason, cause, token)
-    elif tx.told:
+    else:
         update(draft, rank, cause, token=token)
+
+
+def end_unauthorised(draft: Draft, rank: int, reason: Reason, cause: Cause) -> None:
+    """A transaction without an authorisation is asked to end: it does where the end of one would end it, else hears."""
+    if draft.window.stop & BY_AUTHORITY or abandoned(draft, rank):
+        stop(draft, rank, reason, cause)
+    else:
+        update(draft, rank, cause)
 
 
 def stop(draft: Draft, rank: int, reason: Reason, cause: Cause, token: Token | None = None) -> None:
@@ -303,5 +309,7 @@ def _end(draft: Draft, rank: int, reading: MeterReading | None) -> None:
         )
     )
     parted = stopping.cause is Cause.VEHICLE_OUT
-    draft.set_visit(rank, tx=None, auth=None, connect_by=None, barred_at=None, finished=True, parted=parted)
+    draft.set_visit(
+        rank, tx=None, auth=None, connect_by=None, barred_at=None, finished=True, last=tx.token, parted=parted
+    )
     draft.set_visit(rank, points=points(draft, rank))

@@ -6,6 +6,7 @@ What is not a setting comes in `facts`, a mapping of text that the caller builds
     outlets     "1.1,2.1"   EVSE.connector in rank order; always there, it decides which EVSEs and connectors exist
     connectors  "2"         how many there are; always there
     tethered    "2.1"       the outlets with a fixed cable
+    bays        "1.1,2.1"   the outlets with a detector in the parking bay
     now, station_id, evse_state.1, connector_type.1.1, …   one for each FACT entry of the table; those of an EVSE or a
                 connector carry its number. Without a fact the variable exists but has no value.
     evse_power_max.1        W, the upper limit of that EVSE's `evse_power`
@@ -15,11 +16,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from chargerd.core.variables_table import TABLE, Access, Entry, Kind, Scope, Source
+from chargerd.core.variables_table import BAY, TABLE, Access, Entry, Kind, Scope, Source
 
 Facts = Mapping[str, str]
 
@@ -179,7 +180,7 @@ class Change:
 def _write(variables: Variables, facts: Facts, entry: Entry, text: str) -> tuple[Change, Variables]:
     if _access(entry, facts) is Access.READ_ONLY:
         return Change(Outcome.REJECTED, reason="ReadOnly", why="cannot be set"), variables
-    found = canonical(entry, text)
+    found = canonical(_offered(entry, facts), text)
     if isinstance(found, Refusal):
         return Change(Outcome.REJECTED, reason=found.reason, why=found.why), variables
     outcome = Outcome.REBOOT_REQUIRED if entry.reboot else Outcome.ACCEPTED
@@ -191,7 +192,18 @@ def _access(entry: Entry, facts: Facts) -> Access:
 
 
 def _without_socket(entry: Entry, facts: Facts) -> bool:
-    return entry.sockets and set(facts["outlets"].split(",")) <= set(facts.get("tethered", "").split(","))
+    return entry.sockets and _every_outlet(facts, "tethered")
+
+
+def _every_outlet(facts: Facts, fact: str) -> bool:
+    return set(facts["outlets"].split(",")) <= set(facts.get(fact, "").split(","))
+
+
+def _offered(entry: Entry, facts: Facts) -> Entry:
+    """The entry with the choices that there are at this station."""
+    if BAY not in entry.choices or _every_outlet(facts, "bays"):
+        return entry
+    return replace(entry, choices=tuple(choice for choice in entry.choices if choice != BAY))
 
 
 def _value(variables: Variables, facts: Facts, entry: Entry, where: str = "") -> str | None:
@@ -382,7 +394,7 @@ def _addresses(entry: Entry, facts: Facts) -> Iterator[Address]:
 
 
 def _row(variables: Variables, facts: Facts, entry: Entry, address: Address) -> Row:
-    where = _where(address)
+    entry, where = _offered(entry, facts), _where(address)
     secret = entry.access is Access.WRITE_ONLY
     low, high = _limits(entry)
     most = facts.get(f"{entry.name}_max{where}")

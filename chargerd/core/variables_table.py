@@ -100,7 +100,14 @@ MEASURANDS = (
     "Voltage",
     "Frequency",
 )
-TX_POINTS = ("EVConnected", "Authorized", "PowerPathClosed", "EnergyTransfer")
+BAY = "ParkingBayOccupancy"  # a choice only where every outlet has a detector in its bay
+TX_POINTS = (
+    BAY,
+    "EVConnected",
+    "Authorized",
+    "PowerPathClosed",
+    "EnergyTransfer",
+)  # no meter signs: no DataSigned
 AVAILABILITY = ("Available", "Occupied", "Reserved", "Unavailable", "Faulted")
 TRANSFERS = ("HTTP", "HTTPS", "FTP", "FTPS", "SFTP")
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chargerd.core.draft import LOBBY, Draft
+from chargerd.core.points import points
 from chargerd.core.records import Cause, ChargingState, Reason
 from chargerd.core.state import Authorisation, Outlet, Visit
 from chargerd.core.status import ENDING_FAULTS, usable
 from chargerd.core.token import FREE
-from chargerd.core.transaction import ask_register, deauthorise, points, stop, update
+from chargerd.core.transaction import ask_register, deauthorise, stop, update
+from chargerd.core.variables_table import BAY
 
 
 def settle(draft: Draft, rank: int) -> None:
@@ -25,15 +27,16 @@ def settle(draft: Draft, rank: int) -> None:
         visit = draft.visit(rank)
         if visit is not None and visit.plug and visit.plug != live.plug:
             _vehicle_out(draft, rank, Reason.REBOOT if live.plug else Reason.VEHICLE_OUT)
-        if live.plug or live.cable:
+        if live.plug or live.cable or live.bay:
             _open(draft, rank)
         visit = draft.visit(rank)
         if visit is not None and live.plug and not visit.plug and (visit.tx is None or visit.tx.stopping is None):
-            draft.set_visit(rank, plug=live.plug, connect_by=None)
+            draft.set_visit(rank, plug=live.plug, connect_by=None, finished=False)
         if visit is not None and visit.held is not None and not live.cable:
             draft.set_visit(rank, held=None)
         _free(draft, rank)
         _faults(draft, rank)
+        _await_return(draft, rank)
     timeouts(draft, rank)
 
 
@@ -71,41 +74,78 @@ def close(draft: Draft, rank: int) -> None:
         return
     if rank != LOBBY:
         live = draft.outlet(rank).live
-        if not live.known or live.cable or live.plug:
+        if not live.known or live.cable or live.plug or BAY in points(draft, rank):
             return
     draft.put_visit(rank, None)
 
 
 def timeouts(draft: Draft, rank: int) -> None:
-    """The driver did not come with a vehicle in time: what began for them ends (1.6 ConnectionTimeOut, F02.FR.07)."""
+    """No vehicle came in time: what began for it ends (1.6 §9.1.6, C01.FR.26, E03.FR.05, F02.FR.07).
+
+    Where the transaction lasts until the bay is free only its authorisation ends (E03.FR.15); so it does for the
+    vehicle that left a fixed cable and did not come back, which the window then judges (E10.FR.02).
+    """
     visit = draft.visit(rank)
     if visit is None or visit.connect_by is None or draft.now.mono < visit.connect_by:
         return
-    if visit.tx is not None:
-        stop(draft, rank, Reason.TIMEOUT, Cause.CONNECT_TIMEOUT)
-    else:
+    if visit.tx is None:
         draft.set_visit(rank, auth=None, connect_by=None)
+    elif visit.parted:
+        deauthorise(draft, rank, Reason.VEHICLE_OUT, Cause.VEHICLE_OUT)
+    elif BAY in draft.window.stop and BAY in points(draft, rank):
+        deauthorise(draft, rank, Reason.TIMEOUT, Cause.CONNECT_TIMEOUT)
+    else:
+        stop(draft, rank, Reason.TIMEOUT, Cause.CONNECT_TIMEOUT)
+
+
+def _await_return(draft: Draft, rank: int) -> None:
+    """A transaction that waits for its vehicle waits as long as for any, unless it keeps the driver's own cable.
+
+    That one stays locked until the driver comes for it (E10.FR.01, 1.6 §4.10).
+    """
+    visit, outlet = draft.visit(rank), draft.outlet(rank)
+    if visit is None or visit.tx is None or visit.auth is None or visit.plug or not visit.parted:
+        return
+    keeps = outlet.live.cable and not outlet.site.tethered
+    if keeps and visit.connect_by is not None:
+        draft.set_visit(rank, connect_by=None)
+    elif not keeps and visit.connect_by is None:
+        draft.set_visit(rank, connect_by=draft.now.mono + draft.state.variables.get_int("connection_timeout"))
 
 
 def _open(draft: Draft, rank: int) -> None:
-    """A visit where a cable or vehicle is: the one that waits in the lobby, if there is one."""
-    lobby, visit = draft.state.lobby, draft.visit(rank)
-    outlet = draft.outlet(rank)
-    unclaimed = visit is None or (visit.auth is None and visit.tx is None and not visit.finished)
-    if (
-        lobby is not None
-        and lobby.auth is not None
-        and unclaimed
-        and outlet.live.plug
-        and _serves(draft, outlet, lobby)
-    ):
-        draft.put_visit(rank, lobby)
+    """A visit where a vehicle, a cable or somebody parking is: the one that waits in the lobby, if it may be here.
+
+    It comes with the vehicle; a transaction that runs there already comes with whoever parks at a free outlet, before
+    that one's bay starts another.
+    """
+    lobby, visit, outlet = draft.state.lobby, draft.visit(rank), draft.outlet(rank)
+    if lobby is not None and lobby.auth is not None and _takes(draft, outlet, lobby):
         draft.put_visit(LOBBY, None)
-        if lobby.tx is not None:
+        if visit is not None and visit.tx is not None:  # it began with the bay, and is nobody's yet
+            draft.set_visit(rank, auth=lobby.auth, connect_by=lobby.connect_by)
+            return
+        draft.put_visit(rank, lobby)
+        if outlet.live.plug:
             draft.set_visit(rank, plug=outlet.live.plug, connect_by=None)
+        if lobby.tx is not None:
             ask_register(draft, rank)
     elif visit is None:
         draft.put_visit(rank, Visit(draft.now))
+
+
+def _takes(draft: Draft, outlet: Outlet, lobby: Visit) -> bool:
+    """May the visit in the lobby go on at this outlet, where something has come?"""
+    visit, live = outlet.visit, outlet.live
+    if lobby.evse not in (None, outlet.site.evse) or not _serves(draft, outlet, lobby):
+        return False
+    if any(sibling.tx or sibling.auth for sibling in draft.state.siblings(outlet.site.rank)):
+        return False
+    if visit is None:
+        return live.plug != 0 or (live.bay is True and lobby.tx is not None)
+    if not live.plug or visit.auth is not None or visit.held is not None or (visit.finished and visit.plug):
+        return False
+    return visit.tx is None or (lobby.tx is None and visit.tx.stopping is None and visit.tx.token is None)
 
 
 def _serves(draft: Draft, outlet: Outlet, lobby: Visit) -> bool:
@@ -115,26 +155,31 @@ def _serves(draft: Draft, outlet: Outlet, lobby: Visit) -> bool:
 
 
 def _vehicle_out(draft: Draft, rank: int, reason: Reason) -> None:
+    """The vehicle is gone, or nobody knows which one is there (`reason` REBOOT): E09, E10, 1.6 §4.10."""
     visit = draft.visit(rank)
     assert visit is not None
-    variables = draft.state.variables
     draft.set_visit(rank, plug=0)
-    ends = reason is not Reason.VEHICLE_OUT or variables.get_bool("stop_on_ev_disconnect")
     if visit.tx is None:
         draft.set_visit(rank, auth=None)
-    elif visit.tx.stopping is None and ends:
-        held = visit.auth.token if visit.auth is not None and visit.auth.token.presentable else None
-        if reason is not Reason.VEHICLE_OUT or variables.get_bool("unlock_on_ev_disconnect"):
-            held = None
+    if visit.tx is None or visit.tx.stopping is not None:
+        return
+    variables, left = draft.state.variables, reason is Reason.VEHICLE_OUT
+    stays = left and not variables.get_bool("stop_on_ev_disconnect")
+    if not (stays and visit.auth is not None):
         deauthorise(draft, rank, reason, Cause.VEHICLE_OUT)
-        after = draft.visit(rank)
-        if after is not None and after.tx is not None and after.tx.stopping is None and reason is Reason.REBOOT:
-            stop(draft, rank, reason, Cause.VEHICLE_OUT)
-        draft.set_visit(rank, held=held)
-    elif visit.tx.stopping is None and visit.tx.told and not (visit.points - points(draft, rank)) & draft.window.stop:
-        draft.set_tx(rank, state=ChargingState.IDLE)
-        draft.set_visit(rank, parted=True)
+    elif (visit.points - points(draft, rank)) & draft.window.stop:
+        stop(draft, rank, reason, Cause.VEHICLE_OUT)
+    else:
         update(draft, rank, Cause.VEHICLE_OUT)
+    if reason is Reason.REBOOT:
+        stop(draft, rank, reason, Cause.VEHICLE_OUT)
+    after = draft.visit(rank)
+    assert after is not None
+    if after.tx is not None and after.tx.stopping is None:
+        draft.set_visit(rank, parted=True)
+    keeps = left and (stays or not variables.get_bool("unlock_on_ev_disconnect"))
+    if keeps and visit.auth is not None and visit.auth.token.presentable and after.auth is None:
+        draft.set_visit(rank, held=visit.auth.token)  # E09.FR.03, E10.FR.01
 
 
 def _free(draft: Draft, rank: int) -> None:
@@ -148,6 +193,7 @@ def _free(draft: Draft, rank: int) -> None:
         and visit.tx is None
         and not visit.finished
         and usable(state, outlet)
+        and not any(sibling.auth for sibling in state.siblings(rank))
     ):
         draft.set_visit(rank, auth=Authorisation(FREE, draft.now))
 

@@ -1,7 +1,7 @@
-"""Meters and card readers: one task each, polled at their own pace, never in the way of the rest.
+"""Meters, card readers and bay detectors: one task each, polled at their own pace, never in the way of the rest.
 
 A meter is read once a second. What is asked for (`ask`) gets a fresh reading within 2 s or None. Three misses in a row
-are a fault of that outlet until the meter answers again.
+are a fault of that outlet until the meter answers again. A detector that does not answer three times detects nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from chargerd.core.events import Event, Fault, Metered, TokenSeen
+from chargerd.core.events import Bay, Event, Fault, Metered, TokenSeen
 from chargerd.core.token import Token
-from hal.api import CardReader, DeviceError, Meter, MeterReading
+from hal.api import BayDetector, CardReader, DeviceError, Meter, MeterReading
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Reader:
 
 
 class Devices:
-    """`meters` is outlet → meter. `feed` takes events; `measured` passes every reading on to the guard."""
+    """`meters` and `bays` are by outlet. `feed` takes events; `measured` passes every reading on to the guard."""
 
     def __init__(
         self,
@@ -45,8 +46,9 @@ class Devices:
         readers: Sequence[Reader],
         feed: Callable[[Event], None],
         measured: Callable[[int, MeterReading, float], None],
+        bays: Mapping[int, BayDetector] = MappingProxyType({}),
     ) -> None:
-        self._meters, self._readers = meters, readers
+        self._meters, self._readers, self._bays = meters, readers, bays
         self._feed, self._measured = feed, measured
         self._locks = {rank: asyncio.Lock() for rank in meters}
         self._misses = dict.fromkeys(meters, 0)
@@ -60,6 +62,8 @@ class Devices:
             self._spawn(self._poll(rank))
         for reader in self._readers:
             self._spawn(self._taps(reader))
+        for rank in self._bays:
+            self._spawn(self._watch_bay(rank))
 
     def abandon(self) -> None:
         """Fall silent, as a killed process does."""
@@ -70,7 +74,8 @@ class Devices:
         tasks = list(self._tasks)
         self.abandon()
         await asyncio.gather(*tasks, return_exceptions=True)
-        devices: list[Meter | CardReader] = [*self._meters.values(), *(reader.device for reader in self._readers)]
+        readers = (reader.device for reader in self._readers)
+        devices: list[Meter | CardReader | BayDetector] = [*self._meters.values(), *readers, *self._bays.values()]
         for device in devices:
             try:
                 async with asyncio.timeout(1.0):
@@ -136,6 +141,26 @@ class Devices:
                 self._feed(Metered(rank, reading))
             due = max(due + POLL, loop.time())
             await asyncio.sleep(due - loop.time())
+
+    async def _watch_bay(self, rank: int) -> None:
+        told: bool | None = None
+        misses = 0
+        while True:
+            try:
+                async with asyncio.timeout(POLL_WAIT):
+                    taken: bool | None = await self._bays[rank].occupied()
+                misses = 0
+                self.errors.pop(f"bay {rank}", None)
+            except (DeviceError, TimeoutError) as e:
+                misses += 1
+                self.errors[f"bay {rank}"] = str(e) or "no answer in time"
+                if misses == MISSES:
+                    log.error("bay detector of outlet %d: %s", rank, self.errors[f"bay {rank}"])
+                taken = told if misses < MISSES else False
+            if taken is not None and taken != told:
+                told = taken
+                self._feed(Bay(rank, taken))
+            await asyncio.sleep(POLL)
 
     async def _taps(self, reader: Reader) -> None:
         while True:

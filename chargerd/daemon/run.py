@@ -17,11 +17,12 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import hal
 from chargerd import __version__
-from chargerd.config_schema import NO_METER, Config, security_profile
+from chargerd.config_schema import NO_BAY, NO_METER, Config, security_profile
 from chargerd.core import durable
 from chargerd.core.events import SecurityNoticed, Stop
 from chargerd.core.moment import Moment
@@ -42,7 +43,7 @@ from chargerd.ocpp.dialect import Dialect, Fold, Identity
 from chargerd.ocpp.outbox import Changes, Outbox
 from chargerd.ocpp.rpc import Rpc
 from chargerd.ocpp.schemas import Version
-from hal.api import Meter
+from hal.api import BayDetector, Meter
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Daemon:
         *,
         meters: Mapping[int, Meter],
         readers: Sequence[Reader],
+        bays: Mapping[int, BayDetector] = MappingProxyType({}),
         link: LinkMaker = Link,
         boot_id: str,
         written: float | None = None,
@@ -115,7 +117,7 @@ class Daemon:
         )
         position = loaded.state.get("guard", [0, 0])
         self.guard = GuardLink(transport, self.charger.feed, __version__, (position[0], position[1]))
-        self.devices = Devices(meters, readers, self.charger.feed, self.guard.measured)
+        self.devices = Devices(meters, readers, self.charger.feed, self.guard.measured, bays)
         self.charger.guard, self.charger.meters = self.guard, self.devices
         self.link: LinkPort | None = None
         self._trust = Trust(config.csms.ca_file)
@@ -362,6 +364,7 @@ async def serve(config: Config, boot_id: str, notify: Callable[[str], None], wat
         SocketTransport(str(config.guard_socket)),
         meters={n: hal.open_meter(o.meter) for n, o in enumerate(config.outlets, 1) if o.meter != NO_METER},
         readers=[Reader(r.device, hal.open_reader(r.device), r.evse) for r in config.readers],
+        bays={n: hal.open_bay(o.bay) for n, o in enumerate(config.outlets, 1) if o.bay != NO_BAY},
         boot_id=boot_id,
         written=written,
         sim=_simulation(config),
@@ -408,7 +411,7 @@ def _simulation(config: Config) -> Callable[[str, dict[str, Any]], Awaitable[Any
 
 def _site(config: Config) -> Site:
     outlets = tuple(
-        OutletSite(rank, o.evse, o.connector, o.amps, o.phases, o.tethered, o.meter != NO_METER)
+        OutletSite(rank, o.evse, o.connector, o.amps, o.phases, o.tethered, o.meter != NO_METER, o.bay != NO_BAY)
         for rank, o in enumerate(config.outlets, 1)
     )
     free = not config.backend and config.authorization.mode == "free"

@@ -16,6 +16,7 @@ def configuration(
     version: str,
     outlets: int = 1,
     tethered: bool = False,
+    bays: bool = False,
     mode: str = "cards",
     world: str = "in-process",
     max_amps: float | None = None,
@@ -45,6 +46,7 @@ def configuration(
         f'[guard]\nboard = "sim:{world}"',
         *(
             f'[[outlet]]\nevse = {n}\namps = 32\ntethered = {fixed}\nmeter = "{meter(n)}"'
+            + (f'\nbay = "sim:{world}?outlet={n}"' if bays else "")
             for n in range(1, outlets + 1)
         ),
         *(f'[[reader]]\ndevice = "sim:{world}?reader={place(evse)}"{at(evse)}' for evse in readers),

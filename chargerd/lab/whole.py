@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chargerd.config import NO_METER, parse
+from chargerd.config_schema import NO_BAY
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.csms import LinkSettings, LinkState
 from chargerd.daemon.devices import Reader
@@ -27,6 +28,7 @@ from chargerd.lab.csms import Csms
 from chargerd.lab.near_guard import NearGuard
 from chargerd.lab.peer import Peer
 from chargerd.lab.site import configuration
+from hal.sim.bay import SimBay
 from hal.sim.board import SimBoard
 from hal.sim.cards import SimReader
 from hal.sim.client import TIMEOUT, Near
@@ -144,6 +146,7 @@ class Whole:
         version: str = "1.6",
         outlets: int = 1,
         tethered: bool = False,
+        bays: bool = False,
         settings: str = "",
         mode: str = "cards",
         link: LinkMaker | None = None,
@@ -168,6 +171,7 @@ class Whole:
             version=version,
             outlets=outlets,
             tethered=tethered,
+            bays=bays,
             mode=mode,
             max_amps=max_amps,
             metered=metered,
@@ -234,6 +238,7 @@ class Whole:
                 Reader(r.device, SimReader(near, "station" if r.evse is None else f"evse{r.evse}"), r.evse)
                 for r in self.config.readers
             ],
+            bays={n: SimBay(near, n) for n, o in enumerate(self.config.outlets, 1) if o.bay != NO_BAY},
             link=self._link or memory,
             boot_id=f"boot-{self._boots}",
             written=None if self._fell is None else EPOCH + self._fell,

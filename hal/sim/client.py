@@ -110,6 +110,14 @@ class Far:
         )
 
 
+def outlet_address(role: str, rest: str) -> tuple[Far, int]:
+    """Reads `/path/world.sock?outlet=1`: the way there and the outlet. Raises DeviceError."""
+    way, outlet = address(role, rest, "outlet")
+    if outlet is None or not outlet.isdecimal() or int(outlet) < 1:
+        raise DeviceError(f"simulated {role} 'sim:{rest}': which outlet? write sim:/path/world.sock?outlet=1")
+    return way, int(outlet)
+
+
 def address(role: str, rest: str, known: str) -> tuple[Far, str | None]:
     """Reads `/path/world.sock?known=value`: the way there and the value, if given. Raises DeviceError."""
     path, _, query = rest.partition("?")

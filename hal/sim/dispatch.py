@@ -22,7 +22,7 @@
 `sim.unplug` with `end` vehicle leaves the cable in the socket; with cable it draws the plug, refused while locked.
 Vehicle options are the fields of `hal.sim.vehicle.Vehicle`. Steps: `ready`, `not_ready` (opens S2), `draw` (amps on
 phases), `pause` (0 A, S2 closed), `resume` (ends draw and pause), `sleep`, `wake`, `leave` (drives off without cable).
-Faults are listed in `hal.sim.outlet.FAULTS`. `board.*`, `meter.read` and `cards.next` belong to the drivers.
+Faults are listed in `hal.sim.outlet.FAULTS`. `board.*`, `*.read` and `cards.next` belong to the drivers.
 """
 
 from __future__ import annotations
@@ -351,4 +351,5 @@ _METHODS: dict[str, tuple[Callable[[World, Params], Any], tuple[str, ...]]] = {
     "board.describe": (_describe, ()),
     "board.exchange": (_exchange, ("sent", "outlets")),
     "meter.read": (_read_meter, ("outlet",)),
+    "bay.read": (lambda world, p: p.outlet().bay_occupied, ("outlet",)),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hal.api import DeviceError, MeterReading, PerPhase
-from hal.sim.client import Way, address
+from hal.sim.client import Way, outlet_address
 
 
 class SimMeter:
@@ -33,7 +33,4 @@ def _three(values: Any) -> PerPhase:
 
 def open_meter(rest: str) -> SimMeter:
     """`/path/world.sock?outlet=1`; connects when read. Raises DeviceError."""
-    way, outlet = address("meter", rest, "outlet")
-    if outlet is None or not outlet.isdecimal() or int(outlet) < 1:
-        raise DeviceError(f"simulated meter 'sim:{rest}': which outlet? write sim:/path/world.sock?outlet=1")
-    return SimMeter(way, int(outlet))
+    return SimMeter(*outlet_address("meter", rest))

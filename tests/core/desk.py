@@ -29,12 +29,14 @@ T = TypeVar("T")
 
 
 class Desk:
-    """`outlets` EVSEs with one socket each, a guard that knows them, and a backend unless `backend` is False."""
+    """`outlets` sockets, `connectors` of them to an EVSE, a guard that knows them, and a backend unless it is False."""
 
     def __init__(
         self,
         outlets: int = 1,
         *,
+        connectors: int = 1,
+        bays: bool = False,
         backend: bool = True,
         free: bool = False,
         window: TxWindow | None = V16,
@@ -43,7 +45,10 @@ class Desk:
         max_amps: float = 1000.0,
         **variables: str,
     ) -> None:
-        sites = tuple(OutletSite(n, n, 1, 32.0, tethered=tethered) for n in range(1, outlets + 1))
+        sites = tuple(
+            OutletSite(n + 1, n // connectors + 1, n % connectors + 1, 32.0, tethered=tethered, bay=bays)
+            for n in range(outlets)
+        )
         base = Variables()
         for name, text in variables.items():
             base = base.with_(name, text)

@@ -160,10 +160,13 @@ def test_a_refused_token_may_still_get_a_little_energy() -> None:
     tap(desk)
     desk.charge(energy=100)
     desk.feed(TransactionAnswered("tx-1", ANN, NO))
-    desk.charge(energy=499)
+    desk.charge(energy=399)
+    desk.feed(TransactionAnswered("tx-1", ANN, NO))  # said again: counted from the start all the same
     assert desk.permit() == 32
     desk.charge(energy=1)
     assert desk.permit() == 0
+    desk.feed(TransactionAnswered("tx-1", ANN, YES))
+    assert desk.permit() == 32
 
 
 @pytest.mark.req("E05.FR.11")

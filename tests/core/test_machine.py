@@ -33,7 +33,7 @@ from tests.core.desk import Desk
 from tests.core.test_flow import ANN, plug_in, tap
 
 V16 = TxWindow(frozenset({"PowerPathClosed"}), frozenset({"Authorized"}))
-POINTS = ("EVConnected", "Authorized", "PowerPathClosed", "EnergyTransfer")
+POINTS = ("ParkingBayOccupancy", "EVConnected", "Authorized", "PowerPathClosed", "EnergyTransfer")
 TOKENS = (Token("04AABBCC"), Token("04DDEEFF"), Token("04112233"))
 FAULTS = ("OverTemperature", "EmergencyStop", "ConnectorLockFailure", "DiodeFault")
 VERDICTS = (
@@ -115,13 +115,26 @@ class StationMachine(RuleBasedStateMachine):
         backend=st.booleans(),
         metered=st.booleans(),
         tethered=st.booleans(),
+        bays=st.booleans(),
+        one_evse=st.booleans(),
         max_amps=st.sampled_from((5.0, 10.0, 20.0, 64.0)),
         data=st.data(),
     )
     def begin(
-        self, free: bool, backend: bool, metered: bool, tethered: bool, max_amps: float, data: st.DataObject
+        self,
+        free: bool,
+        backend: bool,
+        metered: bool,
+        tethered: bool,
+        bays: bool,
+        one_evse: bool,
+        max_amps: float,
+        data: st.DataObject,
     ) -> None:
-        sites = tuple(OutletSite(n, n, 1, 32.0, tethered=tethered, metered=metered) for n in range(1, OUTLETS + 1))
+        places = {n: (1, n) if one_evse else (n, 1) for n in range(1, OUTLETS + 1)}
+        sites = tuple(
+            OutletSite(n, *place, 32.0, tethered=tethered, metered=metered, bay=bays) for n, place in places.items()
+        )
         self.max_amps = max_amps
         self.base = self.variables(data)
         self.now, self.wall = 1000.0, 1_800_000_000.0
@@ -217,6 +230,11 @@ class StationMachine(RuleBasedStateMachine):
         if not bay.plug and not bay.locked:
             bay.cable = not bay.cable
             self.say(bay, ev.CableIn(rank, 32.0) if bay.cable else ev.CableOut(rank))
+
+    @rule(rank=ranks, taken=st.booleans())
+    def park(self, rank: int, taken: bool) -> None:
+        if self.state.site.outlets[rank - 1].bay:
+            self.feed(ev.Bay(rank, taken))
 
     @rule(rank=ranks, cable_too=st.booleans())
     def unplug(self, rank: int, cable_too: bool) -> None:
@@ -449,6 +467,20 @@ class StationMachine(RuleBasedStateMachine):
         running = [v.tx.uid for v in visits if v.tx is not None and v.tx.told]
         assert sorted(running) == sorted(self.ledger.open)
         assert len(self.state.asks) <= 16
+
+    @invariant()
+    def no_transaction_outlives_every_sign_of_its_driver(self) -> None:
+        for outlet in self.state.outlets:
+            visit, live = outlet.visit, outlet.live
+            if visit is None or visit.tx is None or visit.tx.stopping is not None or not live.known:
+                continue
+            assert visit.auth or visit.plug or live.cable or live.bay or (outlet.site.bay and live.bay is None)
+
+    @invariant()
+    def an_evse_has_one_driver(self) -> None:
+        for outlet in self.state.outlets:
+            if outlet.visit is not None and outlet.visit.tx is not None:
+                assert not any(sibling.tx for sibling in self.state.siblings(outlet.site.rank))
 
     @invariant()
     def a_station_that_is_left_alone_sleeps(self) -> None:

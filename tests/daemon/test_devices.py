@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from chargerd.core.events import Event, Fault, Metered, TokenSeen
+from chargerd.core.events import Bay, Event, Fault, Metered, TokenSeen
 from chargerd.core.token import Token
 from chargerd.daemon.devices import READER_RETRY, Devices, Reader
 from chargerd.lab.pace import VirtualLoop, run
@@ -152,3 +152,39 @@ def test_a_reader_that_fails_is_tried_again_after_a_while() -> None:
         await rig.devices.stop()
 
     in_virtual_time(scene())
+
+
+class OneBay:
+    def __init__(self) -> None:
+        self.taken: bool | DeviceError = False
+
+    async def occupied(self) -> bool:
+        if isinstance(self.taken, DeviceError):
+            raise self.taken
+        return self.taken
+
+    async def close(self) -> None:
+        pass
+
+
+def test_a_bay_is_told_when_it_changes_and_a_detector_that_is_gone_detects_nothing() -> None:
+    async def watch() -> None:
+        bay, events = OneBay(), list[Event]()
+        devices = Devices({}, [], events.append, lambda rank, reading, age: None, {2: bay})
+        devices.start()
+        await asyncio.sleep(3.5)
+        assert events == [Bay(2, False)]
+        bay.taken = True
+        await asyncio.sleep(2.0)
+        bay.taken = DeviceError("no answer")
+        await asyncio.sleep(1.5)
+        assert events == [Bay(2, False), Bay(2, True)]
+        assert devices.errors == {"bay 2": "no answer"}
+        await asyncio.sleep(3.0)
+        assert events[-1] == Bay(2, False)
+        bay.taken = True
+        await asyncio.sleep(2.0)
+        assert (events[-1], devices.errors) == (Bay(2, True), {})
+        await devices.stop()
+
+    run(VirtualLoop(), watch())

@@ -13,7 +13,7 @@ from hal.api import DeviceError
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("opener", [hal.open, hal.open_meter, hal.open_reader])
+@pytest.mark.parametrize("opener", [hal.open, hal.open_meter, hal.open_bay, hal.open_reader])
 @pytest.mark.parametrize("moniker", ["", "sim", "pi:", "mcu:/dev/ttyACM0", "SIM:/x", "pi:board.toml"])
 def test_an_unknown_backend_is_an_error_naming_moniker_and_remedy(opener: Any, moniker: str) -> None:
     with pytest.raises(DeviceError) as failed:
@@ -31,6 +31,7 @@ def test_an_unknown_backend_is_an_error_naming_moniker_and_remedy(opener: Any, m
         (hal.open, "pcsc:"),
         (hal.open_meter, "sim:/x.sock"),
         (hal.open_meter, "pcsc:"),
+        (hal.open_bay, "sim:/x.sock?outlet=0"),
         (hal.open_reader, "modbus:rtu:/dev/null"),
         (hal.open_reader, "sim:"),
     ],
@@ -42,6 +43,7 @@ def test_a_missing_device_or_a_wrong_role_is_an_error_never_a_simulation(opener:
 
 def test_each_role_opens_its_simulation() -> None:
     assert type(hal.open_meter("sim:/x.sock?outlet=1")).__name__ == "SimMeter"
+    assert type(hal.open_bay("sim:/x.sock?outlet=1")).__name__ == "SimBay"
     assert type(hal.open_reader("sim:/x.sock")).__name__ == "SimReader"
 
 

@@ -45,6 +45,7 @@ _REASON = {  # §7.36
     Reason.LOCAL: "Local",
     Reason.REMOTE: "Remote",
     Reason.VEHICLE_OUT: "EVDisconnected",
+    Reason.STOPPED_BY_VEHICLE: "Other",
     Reason.DEAUTHORIZED: "DeAuthorized",
     Reason.EMERGENCY_STOP: "EmergencyStop",
     Reason.POWER_LOSS: "PowerLoss",

@@ -126,16 +126,11 @@ def _start(ask: int, payload: Json, station: Station) -> Reply | Ask:
     """F01, F02. Without smart charging a chargingProfile is ignored (F01.FR.12)."""
     if station.boot.status is not BootStatus.ACCEPTED:
         return _say("Rejected", "CSNotAccepted")  # B02.FR.05
-    rank = None
-    if "evseId" in payload:
-        evse = {"id": payload["evseId"]}
-        found = _outlets(station, evse)
-        if not found:
-            return _unknown(station, evse)
-        # of several connectors, the one where somebody waits
-        rank = max(found, key=lambda outlet: (outlet.live.plug != 0, outlet.live.cable)).site.rank
+    evse = payload.get("evseId")
+    if evse is not None and not _outlets(station, {"id": evse}):
+        return _unknown(station, {"id": evse})
     group = payload.get("groupIdToken", {}).get("idToken") or None
-    return Ask(RemoteStart(ask, token_of(payload["idToken"]), rank, payload["remoteStartId"], group))
+    return Ask(RemoteStart(ask, token_of(payload["idToken"]), None, payload["remoteStartId"], group, evse=evse))
 
 
 def _stop(ask: int, payload: Json, station: Station) -> Reply | Ask:

@@ -20,7 +20,7 @@ from chargerd.core.events import (
     UnlockAsked,
 )
 from chargerd.core.records import Cause
-from chargerd.core.state import Authorisation, Live, Station, Tx, Visit
+from chargerd.core.state import Authorisation, Station, Tx, Visit
 from chargerd.core.token import FREE, Token
 from chargerd.ocpp import schemas
 from chargerd.ocpp.dialect import Ask, Json, Refuse, Reply
@@ -58,8 +58,8 @@ def running(rank: int, told: bool = True) -> Station:
     ("extra", "event"),
     [
         ({}, RemoteStart(7, Token("AB12", "Central"), None, 42)),
-        ({"evseId": 1}, RemoteStart(7, Token("AB12", "Central"), 1, 42)),
-        ({"evseId": 2}, RemoteStart(7, Token("AB12", "Central"), 2, 42)),
+        ({"evseId": 1}, RemoteStart(7, Token("AB12", "Central"), None, 42, evse=1)),
+        ({"evseId": 2}, RemoteStart(7, Token("AB12", "Central"), None, 42, evse=2)),
         (
             {"groupIdToken": {"idToken": "G", "type": "Central"}},
             RemoteStart(7, Token("AB12", "Central"), None, 42, "G"),
@@ -84,14 +84,6 @@ def test_a_charging_profile_is_ignored_without_smart_charging() -> None:
     }
     plain = asked("RequestStartTransaction", START)
     assert asked("RequestStartTransaction", {**START, "chargingProfile": profile}) == plain
-
-
-@pytest.mark.req("F01.FR.06")
-def test_of_several_connectors_a_remote_start_is_for_the_one_where_somebody_waits() -> None:
-    here = station(Live(known=True), Live(known=True, cable=True), Live(known=True, plug=5))
-    got = asked("RequestStartTransaction", {**START, "evseId": 2}, here)
-    assert isinstance(got, Ask)
-    assert got.event == RemoteStart(7, Token("AB12", "Central"), 3, 42)
 
 
 @pytest.mark.parametrize("evse", [0, 3, -1])
