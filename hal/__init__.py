@@ -1,6 +1,6 @@
 """Devices by moniker, `scheme:rest`. A backend is imported only when it is asked for; none ever stands in for another.
 
-Boards   `sim:/path/world.sock`
+Boards   `sim:/path/world.sock`, `pi:name` of a board file
 Meters   `sim:/path/world.sock?outlet=1`, `modbus:rtu:/dev/ttyUSB0?model=…`
 Bays     `sim:/path/world.sock?outlet=1`
 Readers  `sim:/path/world.sock?reader=station`, `pcsc:reader name`
@@ -18,7 +18,11 @@ def open(moniker: str) -> Board:
             from hal.sim.board import open_board
 
             return open_board(rest)
-    raise _unknown("board", moniker, "sim:/path/world.sock")
+        case "pi", rest:
+            from hal.pi.board import open_board as pi_board
+
+            return pi_board(rest)
+    raise _unknown("board", moniker, "sim:/path/world.sock, pi:<board>")
 
 
 def open_meter(moniker: str) -> Meter:

@@ -207,9 +207,10 @@ def _file(name: str) -> Traversable:
 def parse(raw: Mapping[str, Any]) -> BoardFile:
     """A board from a parsed file. ValueError or TypeError name what is wrong, where, and why."""
     board: BoardFile = _made(BoardFile, raw, "")
-    _check_pins(board)
     if not board.outlet:
         raise ValueError("[[outlet]]: at least one")
+    _check_generators(board)
+    _check_pins(board)
     if (board.alive is None) is not board.software_only:
         raise ValueError(
             "alive: the pin of the monostable that opens the contactors when the guard dies; "
@@ -228,9 +229,6 @@ def parse(raw: Mapping[str, Any]) -> BoardFile:
 
 def _check_outlet(board: BoardFile, outlet: OutletFile, where: str) -> None:
     pilot = outlet.pilot
-    if pilot.pwm not in CHANNELS[board.soc]:
-        legal = ", ".join(map(str, CHANNELS[board.soc]))
-        raise ValueError(f"{where}: pilot.pwm = {pilot.pwm}: {board.soc} has hardware PWM on GPIO {legal} only")
     if (outlet.proximity is None) is not (outlet.lock is None):
         raise ValueError(f"{where}: proximity and lock belong together: a socket has both, a fixed cable neither")
     if (pilot.rail is None) is not (pilot.rail_divider is None):
@@ -261,6 +259,18 @@ def _check_calibration(point: Point, nominal: Scale, where: str) -> None:
             )
 
 
+def _check_generators(board: BoardFile) -> None:
+    """Each pilot has a hardware PWM of its own: on BCM chips two pins share a channel."""
+    channels, taken = CHANNELS[board.soc], dict[int, int]()
+    for n, outlet in enumerate(board.outlet, 1):
+        where = f"outlet {n}: pilot.pwm = {outlet.pilot.pwm}"
+        if outlet.pilot.pwm not in channels:
+            raise ValueError(f"{where}: {board.soc} has hardware PWM on GPIO {', '.join(map(str, channels))} only")
+        first = taken.setdefault(channels[outlet.pilot.pwm], n)
+        if first != n:
+            raise ValueError(f"{where}: the same PWM channel as outlet {first}")
+
+
 def _check_pins(board: BoardFile) -> None:
     used: dict[int, str] = {}
     for pin, where, powers in _pins(board):
@@ -279,14 +289,6 @@ def _check_pins(board: BoardFile) -> None:
         if channel in channels:
             raise ValueError(f"{where} = {channel}: taken by {channels[channel]}")
         channels[channel] = where
-    generators: dict[int, str] = {}
-    for n, outlet in enumerate(board.outlet, 1):
-        generator = CHANNELS[board.soc].get(outlet.pilot.pwm, -n)
-        if generator in generators:
-            raise ValueError(
-                f"outlet {n}: pilot.pwm = {outlet.pilot.pwm}: the same PWM channel as {generators[generator]}"
-            )
-        generators[generator] = f"outlet {n}"
 
 
 def _pins(board: BoardFile) -> Iterator[tuple[int, str, bool]]:

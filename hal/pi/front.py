@@ -2,9 +2,9 @@
 
 A burst is not synchronous with the PWM, so its samples fall on both plateaus and, few of them, on the edges between.
 They are split in the middle of their range; the 70th percentile of the upper group and the 30th of the lower are the
-plateaus (the edges lie on the inner side of each), and the sizes of the groups are the duty. Measured with 160 samples
-at 31 ksps, noise of 0.15 V and jitter of 5 %: no wrong state in 1,500 bursts from 5 to 96 % duty; the mean, the median
-and single samples are all worse.
+plateaus (the edges lie on the inner side of each). In simulation, with 160 samples at 31 ksps and noise of 0.15 V, no
+state was wrong in 1,500 bursts from 5 to 96 % duty; mean and median are worse. The duty is counted over whole periods
+of the burst: its ragged ends alone would make it wrong by up to 4 %.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SOURCE_OHMS = 1000.0  # IEC 61851-1 table A.2
 NOMINAL = 12.0
 STEADY_SPAN = 3.0  # V; less between the extremes, and the pilot does not oscillate
 SMALLEST_GROUP = 3  # samples; fewer say nothing about their plateau
-UPPER, LOWER = 0.70, 0.30
+INWARD = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +93,24 @@ def estimate(codes: Sequence[int], scale: Scale) -> Burst:
     lower, upper = ordered[:under], ordered[under:]
     smaller = min(len(lower), len(upper))
     return Burst(
-        high=scale.volts(_percentile(upper, UPPER)),
-        low=scale.volts(_percentile(lower, LOWER)),
-        duty=len(upper) / len(ordered),
+        high=scale.volts(upper[-1 - _inward(upper)]),
+        low=scale.volts(lower[_inward(lower)]),
+        duty=_duty(codes, middle),
         quality=smaller / len(ordered) if smaller >= SMALLEST_GROUP else None,
     )
 
 
-def _percentile(ordered: Sequence[int], share: float) -> int:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def _duty(codes: Sequence[int], middle: float) -> float:
+    """The share above `middle`, over whole periods where the burst shows two of them begin."""
+    above = [code > middle for code in codes]
+    rises = [at for at in range(1, len(above)) if above[at] and not above[at - 1]]
+    whole = above[rises[0] : rises[-1]] if len(rises) > 1 else above
+    return sum(whole) / len(whole)
+
+
+def _inward(group: Sequence[int]) -> int:
+    """How many samples stand between the plateau that counts and the outer end of its group."""
+    return int(INWARD * (len(group) - 1))
 
 
 def by_resistance(volts: float, rail: float) -> float:

@@ -49,7 +49,9 @@ class Output:
         from gpiozero import OutputDevice
 
         self._what, self._on = f"{what} on GPIO{pin}", on
-        self._device = _opened(self._what, lambda: OutputDevice(pin, active_high=high, initial_value=on, pin_factory=maker))
+        self._device = _opened(
+            self._what, lambda: OutputDevice(pin, active_high=high, initial_value=on, pin_factory=maker)
+        )
 
     def set(self, on: bool) -> None:
         if on is not self._on:

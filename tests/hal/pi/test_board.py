@@ -1,0 +1,312 @@
+"""The whole board on lines of memory and an ADC that sees waveforms - and the guard on it, with a simulated vehicle."""
+
+from __future__ import annotations
+
+import math
+import random
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chargerd.guard.desk import Guard
+from chargerd.guard.lease import Hello, Lock, Permit, Truth, decode, encode
+from chargerd.guard.setup import GuardSetup, OutletSetup
+from hal.api import DeviceError
+from hal.pi import boardfile
+from hal.pi.board import PiBoard
+from hal.pi.boardfile import BoardFile
+from hal.pi.front import Scale
+from hal.pi.spi import CHIPS
+from tests.hal.pi.waveform import LOW, burst
+
+HERE = Path(__file__).parents[3] / "hardware" / "boards"
+TURN = 0.02
+
+
+class Line:
+    def __init__(self, wires: Bench, pin: int, high: bool) -> None:
+        self._wires, self._pin, self.on = wires, pin, False
+        self._high = high
+
+    def set(self, on: bool) -> None:
+        if on is not self.on:
+            self._wires.history.append((self._wires.now, self._pin, on))
+        self.on = on
+
+    def toggle(self) -> None:
+        self.set(not self.on)
+
+    def read(self) -> bool:
+        return self._wires.levels[self._pin]
+
+    def close(self) -> None:
+        self._wires.closed.append(self._pin)
+
+
+class Generator:
+    def __init__(self) -> None:
+        self.duty = 1.0
+
+    def set(self, duty: float) -> None:
+        self.duty = duty
+
+    def close(self) -> None:
+        self.duty = 1.0
+
+
+class Bench:
+    """Wires, ADC and clock of one board: `plateau` is the vehicle's, `slow` codes of the other channels."""
+
+    def __init__(self, board: BoardFile) -> None:
+        self.file = board.outlet[0]
+        self.now = 100.0
+        self.levels: dict[int, bool] = {17: False, 21: False, 27: False, 16: False}
+        self.history: list[tuple[float, int, bool]] = []
+        self.closed: list[int] = []
+        self.lines: dict[int, Line] = {}
+        self.generators: list[Generator] = []
+        self.plateau, self.low = 11.9, LOW
+        self.supply, self.ohms, self.celsius = 12.0, math.inf, 25.0
+        self.failing = False
+        self.lonely = 0  # bursts that show one plateau only
+        self.chip = CHIPS[board.adc.chip]
+        self.scale = Scale.of(self.file.pilot.divider.divider(), self.chip.codes, board.adc.reference)
+        self._chance = random.Random(1)
+
+    # Lines
+
+    def output(self, pin: int, what: str, high: bool = True) -> Line:
+        return self.lines.setdefault(pin, Line(self, pin, high))
+
+    input = output
+
+    def generator(self, pin: int) -> Generator:
+        self.generators.append(Generator())
+        return self.generators[-1]
+
+    # Adc
+
+    def plan(self, channels: Sequence[int]) -> Bench:
+        self._channels = channels
+        return self
+
+    def sample(self) -> list[int]:
+        if self.failing:
+            raise DeviceError("ADC: gone")
+        pilot = self.file.pilot.samples
+        duty = self.generators[0].duty
+        if self.lonely:
+            self.lonely -= 1
+            codes = [round(self.scale.code(9.0))] * (pilot - 2) + [265] * 2
+        else:
+            codes = burst(self._chance, self.plateau, self.low, duty, samples=pilot)
+        return [*codes, *(self._slow(channel) for channel in self._channels[pilot:])]
+
+    def _slow(self, channel: int) -> int:
+        if channel == self.file.pilot.rail:
+            return round(self.scale.code(self.supply))
+        if self.file.proximity is not None and channel == self.file.proximity.channel:
+            share = 1.0 if self.ohms == math.inf else self.ohms / (self.ohms + self.file.proximity.pull_up)
+        else:
+            hot = 10_000 * math.exp(3950 * (1 / (self.celsius + 273.15) - 1 / 298.15))
+            share = hot / (hot + 10_000)
+        return round(share * self.chip.codes)
+
+    def close(self) -> None: ...
+
+
+def made(**more: Any) -> tuple[PiBoard, Bench]:
+    raw = tomllib.loads((HERE / "reference-pi4.toml").read_text()) | more
+    file = boardfile.parse(raw)
+    bench = Bench(file)
+    return PiBoard(file, bench, bench, lambda: bench.now), bench  # type: ignore[arg-type]
+
+
+def turn(board: PiBoard, bench: Bench, seconds: float = TURN) -> None:
+    end = bench.now + seconds
+    while bench.now < end - 1e-9:
+        bench.now += TURN
+        board.exchange()
+
+
+def test_every_input_in_its_unit() -> None:
+    board, bench = made()
+    (outlet,) = board.outlets
+    bench.plateau, bench.ohms, bench.celsius = 8.9, 220.0, 61.0
+    turn(board, bench)
+    assert outlet.pilot.read().high == pytest.approx(8.95, abs=0.15)
+    assert outlet.proximity is not None and outlet.proximity.ohms() == pytest.approx(220, rel=0.01)
+    assert outlet.inputs.temperature() == pytest.approx(61.0, abs=0.3)
+    bench.ohms = math.inf
+    turn(board, bench)
+    assert outlet.proximity.ohms() == math.inf
+
+
+@pytest.mark.parametrize("supply", [11.45, 12.5])
+def test_the_measured_supply_is_taken_out(supply: float) -> None:
+    board, bench = made()
+    bench.supply = supply
+    bench.plateau = 0.7 + (supply - 0.7) * 2740 / 3740
+    turn(board, bench)
+    assert board.outlets[0].pilot.read().high == pytest.approx(0.7 + 11.3 * 2740 / 3740, abs=0.12)
+
+
+def test_a_supply_out_of_range_is_a_failure() -> None:
+    board, bench = made()
+    bench.supply = 9.5
+    with pytest.raises(DeviceError, match=r"supply is 9\.5 V"):
+        turn(board, bench)
+
+
+def test_one_doubtful_burst_is_repeated_two_are_a_failure() -> None:
+    board, bench = made()
+    bench.lonely = 1
+    turn(board, bench)
+    bench.lonely = 2
+    with pytest.raises(DeviceError, match="one plateau only"):
+        turn(board, bench)
+
+
+def test_one_edge_for_the_monostable_in_each_turn() -> None:
+    board, bench = made()
+    turn(board, bench, 10 * TURN)
+    edges = [at for at, pin, _ in bench.history if pin == 23]
+    assert len(edges) == 10
+    bench.failing = True
+    with pytest.raises(DeviceError):
+        turn(board, bench)
+
+
+def test_broken_wires_read_as_danger() -> None:
+    board, bench = made()
+    (outlet,) = board.outlets
+    bench.levels |= {17: True, 21: True, 27: True, 16: True}  # where the pulls take them
+    turn(board, bench)
+    assert outlet.contactor.closed() and outlet.inputs.emergency_stop()
+    assert outlet.residual is not None and outlet.residual.tripped()
+
+
+def test_the_lock_is_driven_for_one_pulse_and_never_both_ways() -> None:
+    board, bench = made()
+    lock = board.outlets[0].lock
+    assert lock is not None
+    lock.engage()
+    turn(board, bench)
+    assert bench.lines[19].on and lock.engaged() is None
+    lock.release()
+    turn(board, bench)
+    assert bench.lines[20].on and not bench.lines[19].on
+    turn(board, bench, 0.7)
+    assert not bench.lines[20].on and lock.engaged() is False
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_the_self_test_of_the_monitor(sound: bool) -> None:
+    board, bench = made()
+    monitor = board.outlets[0].residual
+    assert monitor is not None and monitor.test_passed() is None
+    monitor.start_test()
+    for _ in range(200):
+        turn(board, bench)
+        bench.levels[27] = sound and bench.lines[22].on
+        if monitor.test_passed() is not None:
+            break
+    assert monitor.test_passed() is sound
+    assert not bench.lines[22].on
+
+
+def test_the_lamp_blinks_and_the_buzzer_sounds() -> None:
+    board, bench = made()
+    lamp = board.outlets[0].indicator
+    assert lamp is not None
+    lamp.show("refused")
+    turn(board, bench, 2.0)
+    flashes = [on for _, pin, on in bench.history if pin == 13]
+    tones = [on for _, pin, on in bench.history if pin == 26]
+    assert flashes[:4] == [True, False, True, False] and tones == [True, False, True, False]
+
+
+def test_closed_it_leaves_everything_safe() -> None:
+    board, bench = made()
+    (outlet,) = board.outlets
+    outlet.contactor.close()
+    outlet.pilot.pwm(0.266)
+    turn(board, bench)
+    assert bench.lines[24].on and bench.generators[0].duty == 0.266
+    bench.failing = True
+    board.close()
+    assert not bench.lines[24].on and bench.generators[0].duty == 1.0
+    assert {23, 24, 17, 19, 20, 21, 27, 22} <= set(bench.closed)
+
+
+# ---- the guard on this board
+
+
+class Street:
+    """A guard, its board, and a vehicle with its contactor, in the vehicle's own words."""
+
+    def __init__(self) -> None:
+        self.board, self.bench = made()
+        ids = iter(range(1, 1000))
+        setup = GuardSetup((OutletSetup(1, 32.0, 3),))
+        self.guard = Guard(
+            self.board, setup, lambda: next(ids), 7, "", lambda latched: True, frozenset(), self.bench.now
+        )
+        self.guard.connected(self.bench.now)
+        self.say(Hello(1, "test"))
+        self.truth: Truth | None = None
+
+    def say(self, word: Any) -> None:
+        self.guard.hear(encode(word), self.bench.now)
+
+    def run(self, seconds: float) -> Truth:
+        """The contactor's mirror, the lock's feedback and the monitor follow what the board drives."""
+        bench = self.bench
+        end = bench.now + seconds
+        while bench.now < end:
+            bench.now += TURN
+            self.guard.cycle(bench.now)
+            bench.levels[17] = bench.lines[24].on
+            bench.levels[27] = bench.lines[22].on
+            bench.levels[21] = (bench.levels[21] or bench.lines[19].on) and not bench.lines[20].on
+            for packet in self.guard.say():
+                word = decode(packet)
+                self.truth = word if isinstance(word, Truth) else self.truth
+        assert self.truth is not None
+        return self.truth
+
+
+def test_a_vehicle_is_charged_through_the_pins() -> None:
+    street = Street()
+    bench = street.bench
+    street.run(5.0)
+    bench.ohms, bench.plateau = 220.0, 8.92
+    truth = street.run(1.0)
+    assert (truth.pilot, truth.cable_amps, truth.faults) == ("B", 32.0, ())
+    street.say(Permit(1, truth.plug, 16.0, 3, valid_for=60.0))
+    street.say(Lock(1, True))
+    street.run(3.0)
+    assert bench.generators[0].duty == 0.266
+    bench.plateau = 5.96
+    truth = street.run(6.0)
+    assert truth.closed and bench.lines[24].on and not truth.faults
+    bench.plateau, left = 8.92, bench.now
+    street.run(0.2)
+    opened = [at for at, pin, on in bench.history if pin == 24 and not on]
+    assert opened[-1] - left <= 0.1
+
+
+def test_an_adc_that_dies_under_load_opens() -> None:
+    street = Street()
+    street.run(5.0)
+    street.bench.ohms, street.bench.plateau = 220.0, 8.92
+    street.say(Permit(1, street.run(1.0).plug, 16.0, 3, valid_for=60.0))
+    street.run(3.0)
+    street.bench.plateau = 5.96
+    assert street.run(6.0).closed
+    street.bench.failing = True
+    street.run(0.1)
+    assert not street.bench.lines[24].on and street.bench.generators[0].duty == 1.0
