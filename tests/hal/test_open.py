@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("opener", [hal.open, hal.open_meter, hal.open_bay, hal.open_reader])
-@pytest.mark.parametrize("moniker", ["", "sim", "pi:", "mcu:/dev/ttyACM0", "SIM:/x", "pi:board.toml"])
+@pytest.mark.parametrize("moniker", ["", "sim", "pie:", "mcu:/dev/ttyACM0", "SIM:/x", "PI:board"])
 def test_an_unknown_backend_is_an_error_naming_moniker_and_remedy(opener: Any, moniker: str) -> None:
     with pytest.raises(DeviceError) as failed:
         opener(moniker)
@@ -29,6 +29,9 @@ def test_an_unknown_backend_is_an_error_naming_moniker_and_remedy(opener: Any, m
         (hal.open, "sim:/nowhere/world.sock"),
         (hal.open, "modbus:rtu:/dev/null"),
         (hal.open, "pcsc:"),
+        (hal.open, "pi:"),
+        (hal.open, "pi:no-such-board"),
+        (hal.open, "pi:reference-pi4"),  # this machine is no Pi
         (hal.open_meter, "sim:/x.sock"),
         (hal.open_meter, "pcsc:"),
         (hal.open_bay, "sim:/x.sock?outlet=0"),
