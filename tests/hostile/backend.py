@@ -74,6 +74,7 @@ class Backend:
         self.heard: Counter[str] = Counter()  # the station's CALLs by action
         self.log = Log()
         self._owed: dict[str, list[Owed]] = {}
+        self._disputable: Counter[str] = Counter()  # ids of the station's CALLs whose answer it may dispute (2.1)
         self._loose: deque[float] = deque()  # frames that may be answered once, and until when
         self._ids = 0
         self._open = False
@@ -205,6 +206,7 @@ class Backend:
                 if found := schema.fault(self.subprotocol, action, payload):
                     self._complain(f"said an unlawful {action}: {found.text}", written(frame))
                 self.calls.append((id_, action))
+                self._disputable[id_] += self.subprotocol == "ocpp2.1"
                 self.speech.learn(payload.get("transactionInfo", {}).get("transactionId"))
                 self._later(0.02, self._answer, id_, action)
             case [3, str(id_), dict(payload)]:
@@ -222,6 +224,11 @@ class Backend:
                     self._complain(f"an error text of {len(text)} characters", written(frame))
                 if code == "InternalError":
                     self._complain(f"a fault of its own: {text}", written(frame) if owed is None else owed.frame)
+            case [5, str(id_), str(code), str(text), dict()] if code in schema.ERROR_CODES[self.subprotocol]:
+                self.account.answers["dispute"] += 1
+                self._disputable[id_] -= 1
+                if self._disputable[id_] < 0 or len(text) > 255:
+                    self._complain("disputes what was no answer, or twice, or at length", written(frame))
             case _:
                 self._complain("said what is no frame", written(frame))
 
