@@ -3,6 +3,9 @@
 After each connection: hello, then the events missed since the last one processed, then the truth of now; truths that
 overtake the replay are held back, so that a vehicle which left while nobody listened is seen leaving. Permits are
 renewed every second from the event loop itself: a loop that hangs renews nothing, and the guard lets them run out.
+
+A guard whose link version is one below serves until no vehicle is connected; it is asked once to make room then, and
+whoever supervises it starts the new one. With a guard further away there is no lease, and fault GuardMismatch.
 """
 
 from __future__ import annotations
@@ -62,6 +65,7 @@ class GuardLink:
         self._last: int | None = None  # number at which the replay is over; None: over
         self._held: dict[int, lease.Truth] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._asked_to_leave = False
         self.connected = False
         self.refused = ""
         """Why the guard does not let this daemon in; empty where it does, or is not there."""
@@ -127,7 +131,7 @@ class GuardLink:
                     self._hear(packet)
             except OSError as e:
                 log.debug("guard: %s", e)
-                self.refused = ""
+                self._not_shut_out()
             except Exception:  # permits are not renewed for a daemon that no longer listens
                 log.exception("guard: its word could not be taken; the conversation begins anew")
             self._transport.close()
@@ -151,9 +155,13 @@ class GuardLink:
             log.warning("guard: %s", e)
             return
         match word:
+            case lease.Welcome(version=version) if not 0 <= lease.LINK_VERSION - version <= 1:
+                self._shut_out(f"its link version is {version}, ours {lease.LINK_VERSION}")
             case lease.Welcome(version=version, epoch=epoch, last=last):
                 log.info("guard: connected, link version %d", version)
-                self.connected, self.refused, self.since = True, "", asyncio.get_running_loop().time()
+                self.connected, self.since = True, asyncio.get_running_loop().time()
+                self._not_shut_out()
+                self._make_room(version)
                 known, after = self._position
                 self._held.clear()
                 self._last = last
@@ -162,6 +170,8 @@ class GuardLink:
                     self._replayed(after)
                 else:  # another run of the guard: it begins with a gap
                     self._position = (epoch, 0)
+            case lease.Gap() | lease.Event() | lease.Truth() if not self.connected:
+                log.warning("guard: %s before it is welcome", word.tag)
             case lease.Gap(until=until):
                 if self._last is None:  # in the middle of a conversation: what we believed is void
                     log.warning("guard: events up to number %d are gone", until)
@@ -181,13 +191,31 @@ class GuardLink:
                     self._truth(word)
             case lease.Refused(what=what, why=why) if self.connected:
                 log.warning("guard refused %s: %s", what, why)
-            case lease.Refused(why=why):  # of another version, or for another user: no guard for us
-                if why != self.refused:
-                    log.error("the guard does not let this daemon in: %s", why)
-                self.refused = why
-                self._transport.close()
+            case lease.Refused(why=why):  # of another version, for another user, or it has a daemon: no guard for us
+                self._shut_out(why)
             case _:
                 log.warning("guard: %s is not for the daemon", word.tag)
+
+    def _shut_out(self, why: str) -> None:
+        """Nothing is known, and nothing will be permitted."""
+        if why != self.refused:
+            log.error("the guard does not let this daemon in: %s", why)
+        if not self.refused:
+            self._feed(Fault(0, lease.MISMATCH, True), None)
+        self.refused = why
+        self._transport.close()
+
+    def _not_shut_out(self) -> None:
+        if self.refused:
+            self.refused = ""
+            self._feed(Fault(0, lease.MISMATCH, False), None)
+
+    def _make_room(self, version: int) -> None:
+        """Once in a run: if an old guard comes again, there is no newer one."""
+        if version < lease.LINK_VERSION and not self._asked_to_leave:
+            log.warning("guard: it speaks link version %d; it is asked to make room for a newer one", version)
+            self._asked_to_leave = True
+            self._say(lease.Leave())
 
     def _replayed(self, seq: int) -> None:
         if self._last is not None and seq >= self._last:

@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 LEARN = 30.0  # s to tap the card that is to be learned
 CARDS_MOST = 1000
 LETTERS_SHOWN = 100
-GUARD_MISMATCH = "GuardMismatch"  # the guard lives, and does not let this daemon in
 SHORTEST_END = 4  # characters by which a card may be named
 GOODBYE = 0.2  # s for the last answer to leave
 LOCAL = Token("LOCAL", "Local")
@@ -129,12 +128,9 @@ class Operator:
             "devices": {} if self._devices is None else dict(self._devices.errors),
             "lobby": picture.lobby(state, now),
             "outlets": outlets,
-            "faults": [{"outlet": 0, "fault": fault} for fault in self._station_faults()]
+            "faults": [{"outlet": 0, "fault": fault} for fault in sorted(state.faults)]
             + [{"outlet": outlet["rank"], "fault": fault} for outlet in outlets for fault in outlet["faults"]],
         }
-
-    def _station_faults(self) -> list[str]:
-        return sorted(self._charger.state.faults) + ([GUARD_MISMATCH] if self._guard.refused else [])
 
     def watch(self, tell: Tell) -> Callable[[], None]:
         self._watchers.add(tell)

@@ -26,6 +26,7 @@ from chargerd.guard.lease import (
     Hello,
     Indicate,
     Kind,
+    Leave,
     Lock,
     Measured,
     Permit,
@@ -35,6 +36,7 @@ from chargerd.guard.lease import (
     ToDaemon,
     Truth,
     Welcome,
+    common,
     decode,
     encode,
 )
@@ -47,6 +49,7 @@ TRUTH_EVERY = 1.0
 FIRST_LOOK = 0.2  # s until presence has settled after a start: a truth before that would say that a vehicle is gone
 EVENTS_AT_ONCE = 32
 ALONE = VALID_DEFAULT  # s without a daemon until that is a fault: as long as its last permit may have lasted
+QUIET = 2.0  # s without a vehicle before a guard makes room for another
 MAX_WHY = 120
 LAMP_ALONE = "service"  # as for other faults that only a technician ends
 
@@ -78,6 +81,9 @@ class Guard:
         self._version = 0  # of the peer's link; 0: it has not said hello
         self._told: int | None = None  # newest event the peer has; None: it has not asked
         self._answers: list[ToDaemon] = []
+        self._turned = self._used = now
+        self.leaving = False
+        """The daemon has asked to make room for a newer guard."""
         self._alone: float | None = now  # since when no daemon has said hello
         for rank, bay in enumerate(self.bays, 1):
             names = {name for outlet, name in latched if outlet == rank} if latched is not None else {"LatchUnreadable"}
@@ -96,6 +102,9 @@ class Guard:
             bay.alone = self._alone is not None and now - self._alone >= ALONE
             self._number(rank, now, self._turn(bay, alive, now))
             bay.look(rank, now)
+        self._turned = now
+        if not all(bay.settled and not bay.state.plug and not rules.holds(bay.state) for bay in self.bays):
+            self._used = now
 
     def lapse(self, now: float) -> None:
         """Before a cycle that comes late: what was commanded before the pause is not carried out after it."""
@@ -127,6 +136,8 @@ class Guard:
                 self._refuse(word.tag, "say hello first")
             case Replay():
                 self._replay(word)
+            case Leave():
+                self.leaving = True
             case Permit() | Lock() | Measured() | Indicate() | ClearFault() | Service():
                 if not 1 <= word.outlet <= len(self.bays):
                     self._refuse(word.tag, f"no outlet {str(word.outlet)[:20]}")
@@ -157,8 +168,8 @@ class Guard:
 
     @property
     def vacant(self) -> bool:
-        """Known to be without a vehicle at any outlet, and without power."""
-        return all(bay.settled and not bay.state.plug and not rules.holds(bay.state) for bay in self.bays)
+        """Known to be without a vehicle at any outlet, and without power, for long enough to have drawn the cable."""
+        return self._turned - self._used >= QUIET
 
     # ---- inside
 
@@ -196,11 +207,11 @@ class Guard:
             self._saved = latched
 
     def _greet(self, word: Hello) -> None:
-        if not max(1, LINK_VERSION - 1) <= word.version <= LINK_VERSION + 1:
+        if (version := common(LINK_VERSION, word.version)) is None:
             self._version = 0
             self._refuse(word.tag, f"link version: this guard speaks {LINK_VERSION} (and one below)")
             return
-        self._version, self._told = min(word.version, LINK_VERSION), None
+        self._version, self._told = version, None
         self._alone = None
         self._answers.append(self._welcome(self._version))
         for bay in self.bays:

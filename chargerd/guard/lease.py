@@ -2,7 +2,8 @@
 
 One Unix SEQPACKET socket, one daemon at a time, checked by uid; one JSON object a packet, at most 512 bytes.
 The daemon never switches power: it holds a `Permit` that runs out by itself. The guard answers with numbered
-`Event`s (kept: the last 256) and with `Truth`, at 1 Hz and whenever it changes. Link versions N and N-1 are spoken.
+`Event`s (kept: the last 256) and with `Truth`, at 1 Hz and whenever it changes. Link versions N and N-1 are spoken: of
+two that are one apart, both speak the older (`common`); further apart, there are no leases.
 
 Faults are named here because both sides talk of them; `guard/checks.py` gives each its class.
 """
@@ -19,6 +20,7 @@ LINK_VERSION = 1
 MAX_PACKET = 512
 KEPT_EVENTS = 256
 VALID_MIN, VALID_MAX, VALID_DEFAULT = 10.0, 300.0, 60.0
+MISMATCH = "GuardMismatch"  # the fault of a daemon that the guard does not let in: versions further apart, another user
 DAEMON_LOST = "DaemonLost"  # the fault that only those see who look from outside: no daemon to be told of it
 
 
@@ -129,6 +131,13 @@ class Replay:
     tag: ClassVar[str] = "replay"
 
 
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """A newer guard is installed: end as soon as no vehicle is connected, to be started again."""
+
+    tag: ClassVar[str] = "leave"
+
+
 # ---- guard -> daemon
 
 
@@ -197,9 +206,14 @@ class Refused:
     tag: ClassVar[str] = "refused"
 
 
-ToGuard = Hello | Permit | Lock | Measured | Indicate | ClearFault | Service | Replay
+ToGuard = Hello | Permit | Lock | Measured | Indicate | ClearFault | Service | Replay | Leave
 ToDaemon = Welcome | Event | Gap | Truth | Refused
 Word = ToGuard | ToDaemon
+
+
+def common(ours: int, theirs: int) -> int | None:
+    """The link version that both sides speak; None: there is none."""
+    return min(ours, theirs) if theirs >= 1 and abs(ours - theirs) <= 1 else None
 
 
 class BadPacket(ValueError):

@@ -51,8 +51,9 @@ def run(
 ) -> int:
     """Guard the board until SIGTERM or SIGINT; the exit code. `uid` is the only user heard on `socket_path`.
 
-    After SIGHUP (a new version was installed) it ends by itself with 64 as soon as no vehicle is connected. `build` is
-    told to the daemon; `notify` takes sd_notify texts and never waits; `may_look` judges who calls at the other socket.
+    After SIGHUP (a new version was installed), or when a newer daemon asks for it, it ends by itself with 64 as soon as
+    no vehicle is connected. `build` is told to the daemon; `notify` takes sd_notify texts and never waits; `may_look`
+    judges who calls at the other socket.
     """
     told = Told()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -115,7 +116,7 @@ def _keep_time(guard: Guard, daemon: Daemon, window: Window, notify: Callable[[s
     gc.disable()
     notify("READY=1")
     due = fed = turned = time.monotonic()
-    while not (told.stopping or (told.renewing and guard.vacant)):
+    while not (told.stopping or ((told.renewing or guard.leaving) and guard.vacant)):
         now = time.monotonic()
         if now - turned > LATE:
             guard.lapse(now)

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import chargerd
+from chargerd.lab.child import Child
 from chargerd.lab.csms import Csms
 from chargerd.lab.site import configuration
 from chargerd.lab.stage import OUTLETS, RESTARTS, SETTINGS
 
-READY, PATIENCE, LEAVE = 20.0, 5.0, 10.0  # s: to start, to answer, to end
+READY, PATIENCE = 20.0, 5.0  # s: to start, to answer
 LONGEST = 1 << 20
-_PR_SET_PDEATHSIG = 1
 
 
 class Broken(Exception):
@@ -45,23 +41,29 @@ class Apart:
         )
         self.config.write_text(text + SETTINGS)
         (directory / "latch").touch()  # as the package does it: a missing one counts as latched
-        world = ("hal.sim.serve", "--socket", str(self._world_socket), "--outlets", str(OUTLETS))
-        self._world = _Child("world", directory, world, self._gone)
-        self._guard = _Child("guard", directory, ("chargerd.main", "guard", "--config", str(self.config)), self._gone)
-        self._daemon = _Child("daemon", directory, ("chargerd.main", "run", "--config", str(self.config)), self._gone)
+        self.world = self._child(
+            "world", "hal.sim.serve", "--socket", str(self._world_socket), "--outlets", str(OUTLETS)
+        )
+        self.guard = self._child("guard", "chargerd.main", "guard", "--config", str(self.config))
+        self.daemon = self._child("daemon", "chargerd.main", "run", "--config", str(self.config))
         self._listening: asyncio.Task[None] | None = None
         self._watching = asyncio.Event()
 
     @property
     def starts(self) -> int:
-        return self._daemon.starts
+        return self.daemon.starts
 
     async def begin(self) -> None:
-        await self._world.start()
-        await self._until_world_answers()
-        await self._guard.start()
+        await self.begin_world()
+        await self.guard.start()
         self._listening = asyncio.create_task(self._listen())
         await self.start_daemon()
+
+    async def begin_world(self) -> None:
+        """For what shall be there before guard and daemon are."""
+        if not self.world.starts:
+            await self.world.start()
+            await self._until_world_answers()
 
     async def sim(self, method: str, **params: Any) -> Any:
         return await call(self._world_socket, f"sim.{method}", params)
@@ -74,11 +76,11 @@ class Apart:
         await call(self.socket, "link.force", {"up": up})
 
     async def kill_daemon(self) -> None:
-        await self._daemon.end(signal.SIGKILL)
+        await self.daemon.end(signal.SIGKILL)
 
     async def start_daemon(self) -> None:
         self._watching.clear()
-        await self._daemon.start()
+        await self.daemon.start()
         watching = asyncio.create_task(self._watching.wait())
         either: set[asyncio.Future[Any]] = {watching, self.broken}
         await asyncio.wait(either, timeout=READY, return_when=asyncio.FIRST_COMPLETED)
@@ -88,14 +90,14 @@ class Apart:
             raise Broken(f"no word from the daemon: see {self.config.parent}/daemon.log")
 
     async def leave(self) -> int:
-        return await self._daemon.end(signal.SIGTERM)
+        return await self.daemon.end(signal.SIGTERM)
 
     async def end(self) -> None:
         """Nothing is left running."""
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait({self._listening})
-        for child in (self._daemon, self._guard, self._world):
+        for child in (self.daemon, self.guard, self.world):
             await child.end(signal.SIGTERM)
         self.broken.cancel()
 
@@ -132,68 +134,15 @@ class Apart:
             self._watching.clear()
             await asyncio.sleep(0.02)
 
-    def _gone(self, why: str) -> None:
-        if not self.broken.done():
-            self.broken.set_exception(Broken(why))
+    def _child(self, name: str, *arguments: str) -> Child:
+        directory = self.config.parent
 
+        def ended(code: int) -> bool:
+            if code not in RESTARTS and not self.broken.done():
+                self.broken.set_exception(Broken(f"{name} ended with exit status {code}: see {directory / name}.log"))
+            return code in RESTARTS
 
-class _Child:
-    """One program, in a process group of its own; `gone` is told when it ends without having been told to."""
-
-    def __init__(self, name: str, directory: Path, arguments: tuple[str, ...], gone: Callable[[str], None]) -> None:
-        self._name, self._log = name, directory / f"{name}.log"
-        self._arguments, self._gone = arguments, gone
-        self._process: asyncio.subprocess.Process | None = None
-        self._minding: asyncio.Task[None] | None = None
-        self.starts = 0
-
-    async def start(self) -> None:
-        self.starts += 1
-        await self._run()
-        self._minding = asyncio.create_task(self._mind())
-
-    async def end(self, how: signal.Signals) -> int:
-        """Its exit code; 0 when it did not run. What does not end in time is killed."""
-        process, minding = self._process, self._minding
-        if process is None or minding is None:
-            return 0
-        self._process = self._minding = None
-        minding.cancel()
-        if process.returncode is None:
-            process.send_signal(how)
-            try:
-                await asyncio.wait_for(process.wait(), LEAVE)
-            except TimeoutError:
-                process.kill()
-        return await process.wait()
-
-    async def _run(self) -> None:
-        root = str(Path(chargerd.__file__).parents[1])
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                *self._arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": root},
-                process_group=0,  # Ctrl-C is for the demo, which ends its children in order
-                preexec_fn=_die_with_parent,
-            )
-
-    async def _mind(self) -> None:
-        while self._process is not None:
-            code = await self._process.wait()
-            if code not in RESTARTS:
-                self._gone(f"{self._name} ended with exit status {code}: see {self._log}")
-                return
-            self.starts += 1
-            await self._run()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        return Child(name, directory, arguments, ended)
 
 
 async def call(path: Path, method: str, params: Mapping[str, Any]) -> Any:

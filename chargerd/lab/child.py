@@ -7,7 +7,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import chargerd
@@ -22,43 +22,33 @@ def die_with_parent() -> None:
 
 
 class Child:
-    """`python -m ARGUMENTS`; what it says goes to `directory/NAME.log`. `code` is how it ended, None while it runs."""
+    """`python -m ARGUMENTS`; what it says goes to `directory/NAME.log`.
 
-    def __init__(self, name: str, directory: Path, arguments: Sequence[str]) -> None:
+    `ended` is told the exit code when it ends without having been told to; with True it is started again. Whoever
+    starts it next may change `arguments`.
+    """
+
+    def __init__(
+        self, name: str, directory: Path, arguments: Sequence[str], ended: Callable[[int], bool] = lambda code: False
+    ) -> None:
         self.name, self.log = name, directory / f"{name}.log"
-        self._arguments = tuple(arguments)
-        self._process: asyncio.subprocess.Process | None = None
+        self.arguments = tuple(arguments)
         self.starts = 0
-
-    @property
-    def code(self) -> int | None:
-        return 0 if self._process is None else self._process.returncode
+        self._ended = ended
+        self._process: asyncio.subprocess.Process | None = None
+        self._minding: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """In a process group of its own: Ctrl-C is for this process, which ends its children in order."""
-        self.starts += 1
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                *self._arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": str(Path(chargerd.__file__).parents[1])},
-                process_group=0,
-                preexec_fn=die_with_parent,
-            )
-
-    async def wait(self) -> int:
-        """Until it ends by itself; its exit code, 0 when it does not run."""
-        return 0 if self._process is None else await self._process.wait()
+        await self._run()
+        self._minding = asyncio.create_task(self._mind())
 
     async def end(self, how: signal.Signals) -> int:
         """Its exit code; 0 when it did not run. What does not end in time is killed."""
-        process, self._process = self._process, None
-        if process is None:
+        process, minding = self._process, self._minding
+        if process is None or minding is None:
             return 0
+        self._process = self._minding = None
+        minding.cancel()
         if process.returncode is None:
             process.send_signal(how)
             try:
@@ -66,3 +56,24 @@ class Child:
             except TimeoutError:
                 process.kill()
         return await process.wait()
+
+    async def _run(self) -> None:
+        self.starts += 1
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *self.arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(Path(chargerd.__file__).parents[1])},
+                process_group=0,  # Ctrl-C is for this process, which ends its children in order
+                preexec_fn=die_with_parent,
+            )
+
+    async def _mind(self) -> None:
+        while self._process is not None:
+            if not self._ended(await self._process.wait()):
+                return
+            await self._run()

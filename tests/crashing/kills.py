@@ -7,19 +7,16 @@ predictable as that: `--only` repeats the circumstances, not the microsecond.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chargerd.lab.child import Child
 from chargerd.lab.csms import Csms
 from chargerd.lab.roaming import Token
 from chargerd.lab.site import STATION, configuration
@@ -28,13 +25,10 @@ from hal.sim.client import Far
 from tests.crashing.judge import gather, judge
 from tests.crashing.stories import OUTLETS, SETTINGS, STORIES, TOKENS, Broken, Scene
 
-ROOT = Path(__file__).parents[2]
 VICTIMS = ("daemon", "guard", "both")
 KILLS_PER_ROUND = 2
 FIRST, NEXT = (0.0, 9.0), (0.1, 5.0)  # s after the story has begun, and after the first
 MOST = 240.0  # s for a round
-LEAVE = 10.0
-_PR_SET_PDEATHSIG = 1
 LINK = '[ocpp2]\n"OCPPCommCtrlr.RetryBackOffWaitMinimum" = 1\n"OCPPCommCtrlr.RetryBackOffRandomRange" = 0\n'
 LINK += '"OCPPCommCtrlr.RetryBackOffRepeatTimes" = 0\n'
 
@@ -104,9 +98,9 @@ class _Campaign:
         self._folder, self._plan = folder, plan
         self._socket, self._config = folder / "world.sock", folder / "chargerd.toml"
         world = ("hal.sim.serve", "--socket", str(self._socket), "--outlets", str(OUTLETS))
-        self._world = _Process(folder, "world", *world)
-        self._guard = _Process(folder, "guard", "chargerd.main", "guard", "--config", str(self._config))
-        self._daemon = _Process(folder, "daemon", "chargerd.main", "run", "--config", str(self._config))
+        self._world = Child("world", folder, world)
+        self._guard = Child("guard", folder, ("chargerd.main", "guard", "--config", str(self._config)))
+        self._daemon = Child("daemon", folder, ("chargerd.main", "run", "--config", str(self._config)))
         self._far = Far(str(self._socket))
         self._csms = Csms()
         self._csms.tokens = {token: Token() for token in TOKENS}
@@ -170,44 +164,3 @@ class _Campaign:
                 await process.end(signal.SIGKILL)
             for process in victims:
                 await process.start()
-
-
-class _Process:
-    """One program of ours; its log is beside its sockets."""
-
-    def __init__(self, folder: Path, name: str, *arguments: str) -> None:
-        self.name = name
-        self._log, self._arguments = folder / f"{name}.log", arguments
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                *self._arguments,
-                cwd=ROOT,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                preexec_fn=_die_with_parent,
-            )
-
-    async def end(self, how: signal.Signals) -> None:
-        """What does not end in time is killed."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with suppress(ProcessLookupError):
-            process.send_signal(how)
-        try:
-            await asyncio.wait_for(process.wait(), LEAVE)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-def _die_with_parent() -> None:
-    """No program outlives the command, however that ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

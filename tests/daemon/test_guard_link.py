@@ -135,10 +135,10 @@ async def test_another_run_of_the_guard_begins_with_a_gap(rig: Rig) -> None:
 
 async def test_a_guard_that_does_not_let_us_in_is_none_and_says_why(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
-        rig.guard.say(lease.Refused("hello", "link version: this guard speaks 9 (and one below)"))
+        rig.guard.say(lease.Refused("connection", "only uid 998 may speak here"))
         await rig.until(lambda: rig.link.refused)
         await rig.guard.accept()
-    assert rig.events == [GuardLost()]
+    assert rig.events == [Fault(0, "GuardMismatch", True), GuardLost()]
     assert not rig.link.connected
     assert [r.levelname for r in caplog.records].count("ERROR") == 1, "said once, not twice a second"
     await rig.guard.welcome()
@@ -253,3 +253,28 @@ def test_the_real_guard_tells_a_daemon_that_was_away_what_happened() -> None:
         transport.kill()
 
     run(VirtualLoop(1000.0), scene())
+
+
+@pytest.mark.req("DESIGN §2 Leases")
+async def test_a_guard_too_far_away_is_a_fault_and_gets_no_permit(rig: Rig) -> None:
+    rig.guard.say(lease.Refused("hello", "link version: this guard speaks 9 (and one below)"), TRUTH)
+    await rig.guard.accept()
+    rig.guard.say(lease.Welcome(lease.LINK_VERSION + 1, "far", 7, 3, 1), TRUTH)
+    rig.link.permit(SetPermit(1, 41, 16.0, 3))
+    await rig.guard.accept()
+    assert rig.events == [Fault(0, "GuardMismatch", True), GuardLost()]
+    assert "link version is 2, ours 1" in rig.link.refused
+    await rig.guard.welcome(last=3)
+    await rig.until(lambda: rig.link.connected)
+    assert rig.events[-1] == Fault(0, "GuardMismatch", False)
+    assert not any(isinstance(word, lease.Permit) for word in rig.guard.heard)
+
+
+async def test_an_older_guard_is_asked_once_to_make_room(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LINK_VERSION", 2)
+    rig.guard.say(lease.Welcome(1, "old", 7, 3, 1))
+    assert [await rig.guard.hear(), await rig.guard.hear()] == [lease.Leave(), lease.Replay(7, 3)]
+    rig.guard.leave()
+    await rig.guard.accept()
+    rig.guard.say(lease.Welcome(1, "old", 7, 3, 1))
+    assert await rig.guard.hear() == lease.Replay(7, 3)

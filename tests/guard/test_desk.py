@@ -464,8 +464,20 @@ def test_all_faults_at_once_still_fit_a_packet_without_a_daemon() -> None:
 def test_vacant_is_known_to_be_without_a_vehicle() -> None:
     table = Table(1, 2)
     assert not table.guard.vacant, "nobody has looked yet"
+    table.run(desk.QUIET)
+    assert not table.guard.vacant, "whoever left draws the cable now"
     table.run(0.5)
     assert table.guard.vacant
     table.board.lines[1].level = Level.B
     table.run(0.5)
     assert not table.guard.vacant
+
+
+def test_a_daemon_may_ask_for_a_newer_guard_and_only_after_hello() -> None:
+    table = Table(1)
+    table.guard.connected(table.now)
+    table.guard.hear(encode(lease.Leave()), table.now)
+    assert not table.guard.leaving
+    table.guard.hear(encode(Hello(lease.LINK_VERSION + 1, "newer")), table.now)
+    table.guard.hear(encode(lease.Leave()), table.now)
+    assert table.guard.leaving

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,3 +122,22 @@ def test_almost_words_are_words_or_bad_packets(tag: str, body: dict[str, Any], t
 def test_noise_is_a_bad_packet(raw: bytes) -> None:
     with pytest.raises(BadPacket):
         decode(raw)
+
+
+RECORDED = Path(__file__).parents[1] / "fixtures" / "lease" / "v1.packets"
+
+
+def test_what_link_version_1_says_is_understood_and_said_for_ever() -> None:
+    """A changed packet needs a new link version: the guard in the field is older than the daemon, or newer."""
+    packets = RECORDED.read_bytes().splitlines()
+    words = [decode(packet) for packet in packets]
+    assert {word.tag for word in words} == set(lease._WORDS)
+    assert {word.kind for word in words if isinstance(word, lease.Event)} == set(Kind)
+    assert [encode(word) for word in words] == packets
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "spoken"), [(1, 1, 1), (2, 1, 1), (1, 2, 1), (3, 1, None), (1, 3, None), (1, 0, None)]
+)
+def test_of_neighbouring_versions_the_older_is_spoken(ours: int, theirs: int, spoken: int | None) -> None:
+    assert lease.common(ours, theirs) == spoken

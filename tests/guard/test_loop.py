@@ -134,6 +134,8 @@ class Mute:
 class Turned:
     """Notes its turns and the pauses before them."""
 
+    leaving = False
+
     def __init__(self) -> None:
         self.seen: list[tuple[str, float]] = []
 
