@@ -83,8 +83,9 @@ class NearGuard:
             return
         self._timer.cancel()
         self._timer = None
-        turned = floor((self._loop.time() - self._began) / PERIOD + _GRID)
-        self._world.forsake(self._at(turned) + self._watchdog)
+        if self._last >= 0:  # else it has never spoken, and the hardware believes in nobody
+            turned = floor((self._loop.time() - self._began) / PERIOD + _GRID)
+            self._world.forsake(self._at(turned) + self._watchdog)
         if self._packets is not None:
             self._packets.put_nowait(b"")
 
