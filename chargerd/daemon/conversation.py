@@ -256,7 +256,7 @@ class Conversation:
             case BootStatus.ACCEPTED:
                 item = self.outbox.next(now, True, True, committing=self._host.uncommitted)
             case BootStatus.PENDING:  # only what they asked for (1.6 §4.2, B02.FR.02)
-                item = self.outbox.next_volatile()
+                item = self.outbox.next_asked(now, self._host.uncommitted)
         match item:
             case Row():
                 self._send_row(item)

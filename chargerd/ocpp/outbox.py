@@ -26,6 +26,7 @@ from typing import Any, Literal
 from chargerd.core.moment import Moment
 
 Queue = Literal["transactions", "critical"]
+ASKED = "asked"  # the kind of a row that the CSMS asked for with a TriggerMessage
 START = "start"  # the kind of the row that opens a transaction: every other row of the transaction needs its answer
 
 
@@ -238,6 +239,14 @@ class Outbox:
             return None
         self._out = item = self._volatile.popleft()
         return item
+
+    def next_asked(self, now: float, committing: bool) -> Volatile | Row | None:
+        """Take what they asked for and nothing else: a volatile one, or a row that was asked for and is the next."""
+        if self._out is None and not self._volatile and not committing:
+            asked = (row for row in self._heads("transactions", now) if row.kind == ASKED)
+            self._out = min(asked, key=lambda row: row.id, default=None)
+            return self._out
+        return self.next_volatile()
 
     def frozen(self, row: Row, payload: Mapping[str, Any], message_id: str) -> tuple[Row, Changes]:
         """The outstanding row as it goes out; to be committed first. A payload once frozen cannot become another."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from chargerd.core.commands import Answer, Outcome
 from chargerd.core.events import (
@@ -18,7 +18,7 @@ from chargerd.core.events import (
     Triggered,
     UnlockAsked,
 )
-from chargerd.core.state import Outlet, Station
+from chargerd.core.state import Outlet, Station, Visit
 from chargerd.ocpp.dialect import Ask, Json, Refuse, Reply
 from chargerd.ocpp.v2 import device_model
 from chargerd.ocpp.v2.words import token_of
@@ -73,7 +73,7 @@ def handle(ask: int, action: str, payload: Json, station: Station, facts: Mappin
         case "Reset":
             return _reset(ask, payload, station)
         case "TriggerMessage":
-            return _trigger(ask, payload, station)
+            return _trigger(ask, payload, station, facts)
         case "ClearCache":
             return Ask(ClearCacheAsked(ask))
         case "DataTransfer":
@@ -145,8 +145,7 @@ def _transaction_status(payload: Json, station: Station, facts: Mapping[str, str
     tx = payload.get("transactionId")
     if tx is None:
         return Reply({"messagesInQueue": facts.get("messages_in_queue", "0") != "0"})
-    visits = (station.lobby, *(outlet.visit for outlet in station.outlets))
-    ongoing = any(visit.tx.uid == tx and visit.tx.told for visit in visits if visit and visit.tx)
+    ongoing = any(visit.tx.uid == tx and visit.tx.told for visit in _visits(station) if visit and visit.tx)
     waiting = facts.get(f"messages_in_queue:{tx}", "0") != "0"
     return Reply({"ongoingIndicator": ongoing, "messagesInQueue": waiting})
 
@@ -184,7 +183,7 @@ def _reset(ask: int, payload: Json, station: Station) -> Reply | Ask:
     return Ask(ResetAsked(ask, kind, evse["id"]))
 
 
-def _trigger(ask: int, payload: Json, station: Station) -> Reply | Ask:
+def _trigger(ask: int, payload: Json, station: Station, facts: Mapping[str, str]) -> Reply | Ask:
     """F06. The message asked for decides whether an EVSE matters (F06.FR.03); without one it is all (F06.FR.11)."""
     what, evse = _TRIGGERED.get(payload["requestedMessage"]), payload.get("evse", _STATION)
     if what is None:
@@ -193,6 +192,8 @@ def _trigger(ask: int, payload: Json, station: Station) -> Reply | Ask:
         return _say("Rejected")  # F06.FR.17
     if what is Triggered.METER_VALUES and not station.variables.get_list("aligned_measurands"):
         return _say("Rejected")
+    if what is Triggered.TRANSACTION and evse["id"] == 0 and _behind(station, facts, _visits(station)):
+        return _say("Rejected", "CSNotAccepted")
     if evse["id"] == 0 or what in (Triggered.BOOT, Triggered.HEARTBEAT):
         return Ask(TriggerAsked(ask, what))
     found = _outlets(station, evse)
@@ -200,5 +201,20 @@ def _trigger(ask: int, payload: Json, station: Station) -> Reply | Ask:
         return _unknown(station, evse)
     if what is Triggered.STATUS and len(found) > 1:
         return _say("Rejected", "MissingParam")  # F06.FR.12
+    if what is Triggered.TRANSACTION and _behind(station, facts, (outlet.visit for outlet in found)):
+        return _say("Rejected", "CSNotAccepted")
     busy = (outlet for outlet in found if outlet.visit is not None and outlet.visit.tx is not None)
     return Ask(TriggerAsked(ask, what, next(busy, found[0]).site.rank))
+
+
+def _visits(station: Station) -> Iterator[Visit | None]:
+    yield station.lobby
+    yield from (outlet.visit for outlet in station.outlets)
+
+
+def _behind(station: Station, facts: Mapping[str, str], visits: Iterable[Visit | None]) -> bool:
+    """Would the event have to wait behind others that may not leave before the boot is accepted (F06.FR.10)?"""
+    if station.boot.status is BootStatus.ACCEPTED:
+        return False
+    running = (visit.tx.uid for visit in visits if visit and visit.tx)
+    return any(facts.get(f"messages_in_queue:{tx}", "0") != "0" for tx in running)

@@ -21,7 +21,7 @@ from chargerd.core.events import TransactionAnswered
 from chargerd.core.records import Cause, ChargingState, Edge, Reason, Transaction
 from chargerd.core.state import Station
 from chargerd.ocpp.dialect import Draft, Fold, Json, Learned, Outgoing, Stamp
-from chargerd.ocpp.outbox import START
+from chargerd.ocpp.outbox import ASKED, START
 from chargerd.ocpp.v2.meter import CONTEXT, measured, rendered, sampled_set
 from chargerd.ocpp.v2.words import bounded, id_token, place, token_of, verdict
 
@@ -147,7 +147,8 @@ def _event(entry: Json, station: Station, record: Transaction, values: list[Json
     if meter:
         facts["meter"] = meter
     thin = record.edge is Edge.UPDATED and record.cause in _KEPT and not news
-    draft = Draft("transactions", _KIND[record.edge], facts, record.at, record.tx, entry["seq"], thin)
+    kind = ASKED if record.cause is Cause.TRIGGER else _KIND[record.edge]
+    draft = Draft("transactions", kind, facts, record.at, record.tx, entry["seq"], thin)
     return draft, {**entry, **_after(entry, record, news), "seq": entry["seq"] + 1}
 
 

@@ -38,7 +38,7 @@ from tests.ocpp.v16.build import CARD, stamp
 class Line:
     """A station on the desk that speaks 2.0.1: each step's records are projected with the state after it."""
 
-    def __init__(self, outlets: int = 1, **variables: str) -> None:
+    def __init__(self, outlets: int = 1, **variables: Any) -> None:
         self.desk = _Told(self, outlets, **variables)
         self.fold: Fold = {}
         self.said: list[tuple[str, Json]] = []

@@ -16,7 +16,7 @@ from chargerd.core.state import Live
 from chargerd.core.token import FREE, Standing, Token, Verdict
 from chargerd.lab.books import Books
 from chargerd.ocpp.dialect import Draft, Fold, Json, Learned, Outgoing
-from chargerd.ocpp.outbox import START
+from chargerd.ocpp.outbox import ASKED, START
 from chargerd.ocpp.v2.transactions import KEPT_MOST
 from tests.ocpp.v2.build import (
     DIALECT,
@@ -446,7 +446,7 @@ def test_only_samples_that_tell_nothing_else_may_be_thinned() -> None:
         ("update", False),
         ("update", True),
         ("update", True),
-        ("update", False),
+        (ASKED, False),
         ("update", False),
         ("end", False),
     ]
