@@ -62,6 +62,7 @@ class StationConfig:
     serial: str = _key("", "Told to the backend at boot.", longest=25)
     firmware: str = _key("", "Told to the backend at boot; empty: the version of chargerd.", longest=50)
     state_dir: str = _key("/var/lib/chargerd", "What must survive a restart. Absolute path.", pattern=r"/.*")
+    history: int = _key(10_000, "Sessions kept for `chargerctl sessions`; the oldest go.", low=10, high=100_000)
     run_dir: str = _key("/run/chargerd", "Sockets. Absolute path.", pattern=r"/.*")
 
 

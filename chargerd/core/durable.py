@@ -43,8 +43,8 @@ def changed(old: Station | None, new: Station) -> dict[str, Json]:
         before = None if old is None else old.outlets[n]
         if before is None or before.visit is not outlet.visit or before.operative != outlet.operative:
             body[f"outlet/{outlet.site.rank}"] = {"operative": outlet.operative, "visit": pack(outlet.visit)}
-    body |= _entries("cache", {} if old is None else old.cache, new.cache, pack)
-    body |= _entries("card", {} if old is None else old.cards, new.cards, lambda group: {"group": group})
+    body |= entries("cache", {} if old is None else old.cache, new.cache, pack)
+    body |= entries("card", {} if old is None else old.cards, new.cards, lambda group: {"group": group})
     return body
 
 
@@ -53,11 +53,16 @@ def _own(state: Station) -> Json:
     return {"operative": state.operative, "shut": pack(state.shut), "next_boot": pack(state.next_boot)}
 
 
-def _entries(name: str, old: Mapping[str, Any], new: Mapping[str, Any], form: Callable[[Any], Json]) -> dict[str, Json]:
+def entries(name: str, old: Mapping[str, Any], new: Mapping[str, Any], form: Callable[[Any], Json]) -> dict[str, Json]:
+    """Rows `name/key` of the entries that differ between two mappings."""
     if old is new:
         return {}
     gone: dict[str, Json] = {f"{name}/{key}": None for key in old if key not in new}
-    fresh = {f"{name}/{key}": form(value) for key, value in new.items() if key not in old or old[key] != value}
+    fresh = {
+        f"{name}/{key}": form(value)
+        for key, value in new.items()
+        if key not in old or (old[key] is not value and old[key] != value)
+    }
     return gone | fresh
 
 

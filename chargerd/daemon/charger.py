@@ -46,6 +46,7 @@ from chargerd.ocpp.outbox import Changes
 log = logging.getLogger(__name__)
 
 POISON_MOST, POISON_WITHIN = 5, 60.0
+LAZY = 300.0  # s that periodic samples wait for company on their way to the disk
 STORAGE_LOOK = 1.0  # s between looks whether the disk works again
 EXIT_POISON = 70
 SET_ASIDE = "EventSetAside"
@@ -91,6 +92,7 @@ class Charger:
         facts: Callable[[Station], Mapping[str, str]],
         leave: Callable[[int], None],
         next_row: int = 1,
+        fold: Fold | None = None,
     ) -> None:
         self.state = state
         self._store, self._clock, self._mint, self._facts, self._leave = store, clock, mint, facts, leave
@@ -103,6 +105,8 @@ class Charger:
         self._asks = 0
         self._local: dict[int, asyncio.Future[Answer]] = {}
         self._row = next_row
+        self._fold: Fold = fold or {}  # as it was written last
+        self._lazy: asyncio.TimerHandle | None = None
         self._wake: asyncio.TimerHandle | None = None
         self._poison: deque[float] = deque(maxlen=POISON_MOST)
         self._poisoned = 0
@@ -161,9 +165,17 @@ class Charger:
         self._row += 1
         return self._row
 
-    def save(self, changes: Changes, fold: Fold | None) -> None:
-        if changes or fold is not None:
-            self._commit(Batch(state={} if fold is None else {"fold": dict(fold)}, outbox=changes))
+    def save(self, changes: Changes, lazy: bool = False) -> None:
+        rows = self._fold_rows()
+        if lazy and not rows:
+            self._put_by(Batch(outbox=changes))
+        elif changes or rows:
+            self._commit(Batch(rows, changes))
+
+    def settle(self) -> None:
+        """Write down what waits for company."""
+        if self._lazy is not None:
+            self._commit(Batch())
 
     def use_window(self, window: TxWindow | None) -> None:
         """Another version was negotiated: its transactions begin and end elsewhere."""
@@ -179,10 +191,7 @@ class Charger:
             rows = durable.changed(old, done.state)
             changes = Changes()
             if self.conversation is not None:
-                before = self.conversation.fold
                 changes = self.conversation.project(done.state, done.records)
-                if self.conversation.fold is not before:
-                    rows["fold"] = dict(self.conversation.fold)
         except Exception:
             self._set_aside(event)
             return
@@ -190,11 +199,15 @@ class Charger:
         if isinstance(event, GuardLost):
             self._given.clear()
         sessions = [self._session(r) for r in done.records if isinstance(r, Session)]
+        lazy = not (rows or sessions) and _may_be_lost(changes)
+        rows |= self._fold_rows()
         writes = bool(rows or changes or sessions)
         if position is not None and writes:
             rows["guard"] = list(position)
-        later = self._act_now(done.commands, writes)
-        if writes or later:  # an empty batch waits for those before it
+        later = self._act_now(done.commands, writes and not lazy)
+        if lazy and not later:
+            self._put_by(Batch(rows, changes))
+        elif writes or later:  # an empty batch waits for those before it
             self._commit(Batch(rows, changes, sessions), later)
         if done.state.variables is not old.variables:
             self.on_variables()
@@ -283,9 +296,24 @@ class Charger:
     # ---- the disk
 
     def _commit(self, batch: Batch, later: Sequence[Command] = ()) -> None:
+        if self._lazy is not None:  # it has company now
+            self._lazy.cancel()
+            self._lazy = None
         self._uncommitted += 1
         future = self._store.submit(batch)
         future.add_done_callback(lambda done: self._committed(done, later))
+
+    def _put_by(self, batch: Batch) -> None:
+        self._store.put_by(batch)
+        if self._lazy is None:
+            self._lazy = asyncio.get_running_loop().call_later(LAZY, self.settle)
+
+    def _fold_rows(self) -> dict[str, Any]:
+        """What the conversation has told, where it is not written so yet."""
+        if self.conversation is None:
+            return {}
+        before, self._fold = self._fold, self.conversation.fold
+        return durable.entries("fold", before, self._fold, lambda entry: entry)
 
     def _committed(self, done: asyncio.Future[None], later: Sequence[Command]) -> None:
         if done.cancelled() or self._dead:
@@ -383,11 +411,17 @@ class Charger:
         self.stop()
 
     def stop(self) -> None:
-        if self._wake is not None:
-            self._wake.cancel()
-            self._wake = None
+        for timer in (self._wake, self._lazy):
+            if timer is not None:
+                timer.cancel()
+        self._wake = self._lazy = None
         if self.conversation is not None:
             self.conversation.stop()
+
+
+def _may_be_lost(changes: Changes) -> bool:
+    """Periodic samples alone, without a number that the backend may already know: the only rows that may be thinned."""
+    return bool(changes.put) and not changes.dead and all(r.thin and (r.offline or r.seq is None) for r in changes.put)
 
 
 def _exit_code(command: Restart) -> int:

@@ -54,8 +54,11 @@ class Host(Protocol):
     @property
     def state(self) -> Station: ...
     def feed(self, event: Event) -> None: ...
-    def save(self, changes: Changes, fold: Fold | None) -> None:
-        """Commit queue and fold together; `pump` is called once they are on the disk."""
+    def save(self, changes: Changes, lazy: bool = False) -> None:
+        """Commit queue and fold together; `pump` is called once they are on the disk. `lazy`: when it costs nothing."""
+
+    def settle(self) -> None:
+        """Commit what was lazy."""
 
     @property
     def uncommitted(self) -> bool:
@@ -93,7 +96,6 @@ class Conversation:
         self._open = False
         self._accepted = False
         self._closed_at: float | None = None
-        self._answered = Changes()  # of periodic samples; not written yet
         self._unanswered = 0
         self._probing = False
         self._suspect: Row | Latest | None = None  # stays outstanding until it is known whose fault it was
@@ -138,7 +140,7 @@ class Conversation:
         ]
         changes = Changes()
         if rows:
-            changes, self._answered = self._answered.then(self.outbox.add(rows, self._step)), Changes()
+            changes = self.outbox.add(rows, self._step)
         self._forget_dead(changes)
         for out in asked:
             self._volatile(out)
@@ -183,6 +185,7 @@ class Conversation:
     def opened(self, anew: bool = False) -> None:
         """The link is there; `anew`: in another version than before."""
         self._open = True
+        self._host.settle()  # what has a number must be on the disk before it is told
         away = 0.0 if self._closed_at is None else self._clock.now().mono - self._closed_at
         if away > self._host.state.variables.get_int("offline_threshold") and not self.dialect.chronological:
             self.outbox.forget_told()  # B04.FR.01: after a long absence every status is told anew
@@ -196,7 +199,7 @@ class Conversation:
         self._unanswered, self._probing, self._suspect = 0, False, None
         self._asks.clear()
         changes, forgotten = self.outbox.lost()
-        self._save(changes, None)
+        self._host.save(changes)
         self._host.feed(LinkDown())
         boot, self._boot = self._boot, None
         unsaid: list[Any] = [self._words.pop(item.number) for item in forgotten]
@@ -286,7 +289,7 @@ class Conversation:
             row, changes = self.outbox.frozen(row, stored, row.message_id or self._rpc_id())
             if not row.thin:
                 self.outbox.put_back()
-                self._save(changes, None)
+                self._host.save(changes)
                 return
             # A periodic sample would be rendered from the same row again: the disk is spared one write for each.
         payload = dict(row.payload or {})
@@ -374,10 +377,8 @@ class Conversation:
             changes = self.outbox.answered(item)
         if isinstance(item, Volatile):
             del self._words[item.number]
-        if isinstance(item, Row) and item.thin and learned.fold is None:
-            self._answered = self._answered.then(changes)  # goes with the next write: at worst it is told twice, alike
-            changes = Changes()
-        self._learn(learned, changes)
+        # an answered sample goes with the next write: at worst it is told twice, alike
+        self._learn(learned, changes, lazy=isinstance(item, Row) and item.thin)
 
     def _late(self, got: Result) -> None:
         """What they had heard after all. A question whose answer was given up has had its consequences."""
@@ -411,14 +412,14 @@ class Conversation:
         if suspect is not None:
             self._failed(suspect)
 
-    def _learn(self, learned: Learned, changes: Changes) -> None:
+    def _learn(self, learned: Learned, changes: Changes, lazy: bool = False) -> None:
         heeded = "Heartbeat" in self._host.state.variables.get_list("time_sources")
         if learned.clock is not None and heeded and not self._clock.learn(learned.clock):
             log.warning("backend: its time %.40r is no time", learned.clock)
         if learned.fold is not None:
             self.fold = learned.fold
         if learned.fold is not None or changes:
-            self._save(changes, learned.fold)
+            self._host.save(changes, lazy)
         for event in learned.events:
             self._host.feed(event)
 
@@ -436,7 +437,7 @@ class Conversation:
                     variables.get_int("transaction_retry_interval"),
                 )
                 self._forget_dead(changes)
-                self._save(changes, self.fold)
+                self._host.save(changes)
             case Latest() as item:
                 self.outbox.failed(item, 0.0, 0, 0.0)
             case Volatile() as item:
@@ -511,10 +512,6 @@ class Conversation:
             self._timer = None
         if times:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, min(times) - now), self.pump)
-
-    def _save(self, changes: Changes, fold: Fold | None) -> None:
-        changes, self._answered = self._answered.then(changes), Changes()
-        self._host.save(changes, fold)
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 SETS_ASIDE = 9
+LOG_MOST = 1 << 20  # bytes the log keeps after a large commit
 PAGE = 1024  # a commit touches a page or two: small pages wear the card least
 
 # One entry per schema version, applied in order; never edited once released: every version is in the field.
@@ -29,6 +30,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX session_started ON session (started)",
         "CREATE TABLE boot (number INTEGER PRIMARY KEY, mono REAL NOT NULL, wall REAL NOT NULL,"
         " trusted INTEGER NOT NULL)",
+    ),
+    (
+        # What was told of transactions is a row for each, where one for all grew with every transaction that waits;
+        # and the table has a rowid: without one, a body of a quarter page is rewritten with its neighbours.
+        "CREATE TABLE bodies (key TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL)",
+        "INSERT INTO bodies SELECT * FROM state WHERE key <> 'fold'",
+        "INSERT INTO bodies SELECT 'fold/' || e.key, s.version, e.value FROM state s, json_each(s.body) e"
+        " WHERE s.key = 'fold' AND e.key <> 'transactions'",
+        "INSERT INTO bodies SELECT 'fold/' || e.key, s.version, e.value"
+        " FROM state s, json_each(s.body, '$.transactions') e WHERE s.key = 'fold'",
+        "DROP TABLE state",
+        "ALTER TABLE bodies RENAME TO state",
     ),
 )
 
@@ -63,6 +76,7 @@ def _open(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.
         db.execute(f"PRAGMA page_size = {PAGE}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {LOG_MOST}")
         db.execute("PRAGMA wal_autocheckpoint = 0")  # the store does it, to know what is written
         if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise _Damaged(verdict)

@@ -114,6 +114,7 @@ class Daemon:
             self._facts,
             self.leave,
             loaded.next_row,
+            _fold(loaded),
         )
         position = loaded.state.get("guard", [0, 0])
         self.guard = GuardLink(transport, self.charger.feed, __version__, (position[0], position[1]))
@@ -210,7 +211,7 @@ class Daemon:
             on_security=lambda name, info: self.charger.feed(SecurityNoticed(name, info)),
             chance=chance,
         )
-        self._use(dialect, outbox, loaded.state.get("fold") or {})
+        self._use(dialect, outbox, _fold(loaded))
         self.charger.watchers.add(lambda happened: self._reoffer())
 
     def _running(self) -> list[str]:
@@ -307,9 +308,9 @@ class Daemon:
             log.log(level, "%d messages in words of OCPP %s will not be heard: see the dead letters", len(rows), spoke)
         for tx in self._running():
             log.error("transaction %s began in OCPP %s: its end is only in the history", tx, spoke)
-        self.store.submit(Batch({"fold": {}}, Changes(dead=rows)))
         outbox = Outbox(chronological=dialect.chronological, max_rows=QUEUE_MOST, doomed=self._running())
         self._use(dialect, outbox, {})
+        self.charger.save(Changes(dead=rows))
 
     def _frame(self, frame: str | bytes) -> bool:
         assert self.charger.conversation is not None
@@ -354,7 +355,7 @@ async def serve(config: Config, boot_id: str, notify: Callable[[str], None], wat
     must_be_free(config.control_socket)  # before the store: its books are the other one's
     database = Path(config.station.state_dir, "chargerd.db")
     written = last_written(database)
-    store = Store.open(database)
+    store = Store.open(database, history=config.station.history)
     if store.set_aside is not None:
         log.error("the database was damaged and is set aside as %s", store.set_aside)
     daemon = Daemon(
@@ -417,6 +418,11 @@ def _site(config: Config) -> Site:
     free = not config.backend and config.authorization.mode == "free"
     local = None if config.backend else LOCAL_WINDOW
     return Site(outlets, config.station.max_amps, config.backend, free, window=local)
+
+
+def _fold(loaded: Loaded) -> Fold:
+    prefix = "fold/"
+    return {key.removeprefix(prefix): body for key, body in loaded.state.items() if key.startswith(prefix)}
 
 
 def _word(state: Station, rank: int) -> str:

@@ -2,7 +2,10 @@
 
 WAL with `synchronous=FULL`: a commit that returned is on the disk. Batches are applied in the order of `submit`; those
 that wait while the disk is busy share a transaction, in which only the last word per key is written. What did not
-change is not written at all.
+change is not written at all, and what may be lost in a power cut (`put_by`) goes along with the next that may not.
+
+A card wears by the block: the log is kept at its size and written over, since a file that grows costs the file system's
+own journal more than the commit itself.
 
 A disk that fails (full, read-only, I/O) costs nobody the data: whoever waits gets `StoreFailed` once, the writes stay
 in memory and go out as soon as the disk takes them, `failed` says why meanwhile. A file found damaged when it is opened
@@ -15,6 +18,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
@@ -30,6 +34,7 @@ Writes = dict[tuple[str, str | int], tuple[str, Sequence[Any]]]  # (table, key) 
 
 MEMORY_MAX = 20_000  # writes kept in memory while the disk fails
 DEAD_MAX = 10_000  # dead letters kept; the oldest go
+HISTORY_MOST = 10_000  # sessions kept; the oldest go
 BOOTS_KEPT = 256
 CHECKPOINT_FRAMES = 256
 FRAME_HEADER = 24
@@ -103,20 +108,23 @@ class Store:
         inline: bool,
         gate: Gate | None,
         retry_after: float,
+        history: int,
     ) -> None:
         self.set_aside = set_aside
         self.bytes_written = 0
         self._path = path
-        self._wal = path.with_name(path.name + "-wal")
+        self._index = path.with_name(path.name + "-shm")
+        self._history = history
         self._db = db
         self._found: _Found | None = found
         self._state_version = state_version
         self._gate = gate or (lambda point: None)
         self._retry_after = retry_after
-        self._wal_bytes = self._wal_size()
         self._page: int = db.execute("PRAGMA page_size").fetchone()[0]
+        self._frames = self._frames_now()
         self._dead: int = db.execute("SELECT count(*) FROM dead").fetchone()[0]
         self._said: dict[str, str] = {}  # state key -> text submitted last
+        self._by: Writes = {}  # waits for company
         self._unwritten: Writes = {}
         self._failed: str | None = None
         self._ended: Exception | None = None
@@ -134,11 +142,12 @@ class Store:
         inline: bool = False,
         gate: Gate | None = None,
         retry_after: float = 5.0,
+        history: int = HISTORY_MOST,
     ) -> Store:
         """Open or create, migrate, and begin to write. Raises `StoreFailed`, `StoreTooNew`.
 
         `gate` is called with "before-commit" and "after-commit" around each commit; what it raises ends the store,
-        but `sqlite3.OperationalError` before a commit passes for a failing disk.
+        but `sqlite3.OperationalError` before a commit passes for a failing disk. `history`: sessions kept.
         """
         try:
             db, found, set_aside = open_sound(path, _read)
@@ -151,7 +160,15 @@ class Store:
                 "install the newer version again, or move the file away to begin anew"
             )
         store = cls(
-            path, db, found, set_aside, state_version=state_version, inline=inline, gate=gate, retry_after=retry_after
+            path,
+            db,
+            found,
+            set_aside,
+            state_version=state_version,
+            inline=inline,
+            gate=gate,
+            retry_after=retry_after,
+            history=history,
         )
         if store._thread:
             store._thread.start()
@@ -211,8 +228,12 @@ class Store:
         """Queue `batch` at once; the future ends when it is on the disk, or with `StoreFailed`. May be left alone."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody need look at it
-        self._enqueue(self._prepare(batch), future)
+        self._enqueue(self._with_company(batch), future)
         return future
+
+    def put_by(self, batch: Batch) -> None:
+        """Write it together with the next batch that is submitted; a power cut before that takes it."""
+        _merge(self._by, self._prepare(batch))
 
     async def commit(self, batch: Batch) -> None:
         """Return when `batch` and all before it are on the disk. `StoreFailed`: kept in memory, do not repeat it."""
@@ -222,21 +243,27 @@ class Store:
         """`commit` without a loop; only for a store opened with `inline`."""
         if self._thread:
             raise RuntimeError("commit_now needs a store opened with inline=True")
-        if error := self._write(self._prepare(batch)):
+        if error := self._write(self._with_company(batch)):
             raise error
 
     def close(self, timeout: float = 5.0) -> None:
         """Write what waits, for at most `timeout` seconds, and close."""
         if self._thread:
+            self._enqueue(self._with_company(Batch()), None)
             with self._wake:
                 self._closing = True
                 self._wake.notify()
             self._thread.join(timeout)
         elif not self._ended:
-            self._write({})
+            self._write(self._with_company(Batch()))
             self._end(StoreFailed(f"{self._path}: closed"))
 
     # ---- inside: the submitting side
+
+    def _with_company(self, batch: Batch) -> Writes:
+        writes, self._by = self._by, {}
+        _merge(writes, self._prepare(batch))
+        return writes
 
     def _prepare(self, batch: Batch) -> Writes:
         """The statements of a batch as text, so that what the caller changes later cannot reach the disk."""
@@ -248,7 +275,7 @@ class Store:
             if body is None:
                 writes["state", key] = ("DELETE FROM state WHERE key = ?", (key,))
             else:
-                writes["state", key] = (_insert("state", 3), (key, self._state_version, body))
+                writes["state", key] = (_SET, (key, self._state_version, body))
         changes = batch.outbox
         for row in changes.put:
             writes["outbox", row.id] = (_insert("outbox", 15), _values(row))
@@ -262,6 +289,9 @@ class Store:
             writes["dead-limit", 0] = (f"DELETE FROM dead WHERE id IN ({oldest})", (DEAD_MAX,))
         for session in batch.sessions:
             writes["session", session.uid] = (_insert("session", 10), astuple(session))
+        if batch.sessions:
+            oldest = "SELECT uid FROM session ORDER BY started DESC LIMIT -1 OFFSET ?"
+            writes["session-limit", 0] = (f"DELETE FROM session WHERE uid IN ({oldest})", (self._history,))
         if at := batch.anchor:
             writes["boot", at.boot] = (_insert("boot", 4), (at.boot, at.mono, at.wall, at.trusted))
         for _, values in writes.values():
@@ -360,22 +390,27 @@ class Store:
 
     def _count_bytes(self) -> None:
         """What the last commit appended to the log, and what a checkpoint then copied (its upper bound)."""
-        size = self._wal_size()
-        self.bytes_written += max(0, size - self._wal_bytes)
-        self._wal_bytes = size
-        if size < CHECKPOINT_FRAMES * (self._page + FRAME_HEADER):
+        frames = self._frames_now()
+        self.bytes_written += (frames - self._frames if frames >= self._frames else frames) * (
+            self._page + FRAME_HEADER
+        )
+        self._frames = frames
+        if frames < CHECKPOINT_FRAMES:
             return
         with contextlib.suppress(sqlite3.Error):  # the log keeps what the file did not take; the next commit says why
-            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
             if not busy:
                 pages: int = self._db.execute("PRAGMA page_count").fetchone()[0]
-                self.bytes_written += min(size // (self._page + FRAME_HEADER), pages) * self._page
-        self._wal_bytes = self._wal_size()
+                self.bytes_written += min(frames, pages) * self._page
+                self._frames = 0
 
-    def _wal_size(self) -> int:
+    def _frames_now(self) -> int:
+        """Valid frames in the log: `mxFrame` of the WAL-index header (sqlite.org/walformat.html, §2.1)."""
         try:
-            return self._wal.stat().st_size
-        except OSError:  # none yet; or a disk so broken that the next commit says it
+            with self._index.open("rb") as index:
+                (frames,) = struct.unpack("=16xI", index.read(20))
+            return int(frames)
+        except (OSError, struct.error):  # none yet; or a disk so broken that the next commit says it
             return 0
 
 
@@ -398,6 +433,12 @@ def _read(db: sqlite3.Connection) -> _Found:
 
 def _text(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+_SET = (  # in its place: a REPLACE would touch the index as well
+    "INSERT INTO state VALUES (?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET version = excluded.version, body = excluded.body"
+)
 
 
 def _insert(table: str, columns: int) -> str:

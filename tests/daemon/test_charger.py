@@ -34,7 +34,7 @@ from chargerd.core.events import (
 from chargerd.core.state import OutletSite, Site
 from chargerd.core.token import Token
 from chargerd.core.variables import Variables
-from chargerd.daemon.charger import Charger
+from chargerd.daemon.charger import LAZY, Charger
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.conversation import Conversation
 from chargerd.daemon.store import Batch, Store
@@ -81,6 +81,7 @@ class Rig:
     def __init__(self, path: Path, version: Version | None = None, outlets: int = 1, **variables: str) -> None:
         self.loop = asyncio.get_running_loop()
         self.broken = False
+        self.commits = 0
         disk = Disk.open(path / "chargerd.db", inline=True, gate=self._gate)
         assert isinstance(disk, Disk)
         self.disk = disk
@@ -124,6 +125,7 @@ class Rig:
         self.charger.begin(True)
 
     def _gate(self, point: str) -> None:
+        self.commits += point == "after-commit"
         if self.broken and point == "before-commit":
             raise sqlite3.OperationalError("database or disk is full")
 
@@ -334,6 +336,29 @@ def test_a_question_of_our_own_is_answered_when_it_is_on_the_disk(tmp_path: Path
         assert (await asked).outcome is Outcome.ACCEPTED
 
     scene(play, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("version", "online", "waits"), [("1.6", True, True), ("2.0.1", True, False), ("2.0.1", False, True)]
+)
+def test_a_sample_waits_for_company_unless_it_has_a_number_and_is_told(
+    tmp_path: Path, version: Version, online: bool, waits: bool
+) -> None:
+    async def play(rig: Rig) -> None:
+        rig.conversation.opened()
+        if not online:
+            rig.conversation.closed()
+        await rig.charge()
+        commits = rig.commits
+        await asyncio.sleep(10.0)
+        rig.feed(Metered(1, MeterReading(rig.loop.time(), 1002.0)))
+        await asyncio.sleep(50.5)
+        assert [row.kind for row in rig.conversation.outbox.rows() if row.thin]
+        assert (rig.commits == commits) is waits
+        await asyncio.sleep(LAZY)
+        assert rig.commits > commits
+
+    scene(play, tmp_path, version=version)
 
 
 def test_a_truth_that_says_nothing_new_writes_nothing(tmp_path: Path) -> None:

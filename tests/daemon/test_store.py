@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,48 @@ def test_the_log_is_checkpointed_and_both_writings_are_counted(opened: Callable[
     assert largest < 2 * store.CHECKPOINT_FRAMES * (database.PAGE + store.FRAME_HEADER)
     assert one.bytes_written >= 400 * (database.PAGE + store.FRAME_HEADER)
     assert opened().load(0.0, 0.0, False).state == {"a": 399}
+
+
+def test_what_is_put_by_waits_for_company(opened: Callable[..., Store]) -> None:
+    gates: list[str] = []
+    one = opened(gate=gates.append)
+    one.load(0.0, 0.0, False)
+    gates.clear()
+    one.put_by(Batch(outbox=Changes(put=(row(1),))))
+    one.put_by(Batch(outbox=Changes(put=(row(2),))))
+    one.put_by(Batch(outbox=Changes(delete=(1,))))
+    assert gates == []
+    one.commit_now(Batch(state={"a": 1}))
+    assert gates == ["before-commit", "after-commit"]
+    one.put_by(Batch(outbox=Changes(put=(row(3),))))
+    one.close()  # in order: nothing is lost
+    assert [each.id for each in opened().load(0.0, 0.0, False).rows] == [2, 3]
+
+
+def test_a_power_cut_takes_what_was_put_by_and_nothing_else(path: Path) -> None:
+    one = Store.open(path, inline=True)
+    one.commit_now(Batch(outbox=Changes(put=(row(1),))))
+    one.put_by(Batch(outbox=Changes(put=(row(2),))))
+    two = Store.open(path, inline=True)
+    assert [each.id for each in two.load(0.0, 0.0, False).rows] == [1]
+    two.close()
+
+
+def test_a_body_that_grows_rewrites_one_page(opened: Callable[..., Store]) -> None:
+    one = opened()
+    for n in range(40):
+        one.commit_now(Batch(state={f"key-{n}": "x" * 300}))
+    before = one.bytes_written
+    for n in range(20):
+        one.commit_now(Batch(state={"key-3": "x" * (301 - n % 2)}))
+    assert one.bytes_written - before == 20 * (database.PAGE + store.FRAME_HEADER)
+
+
+def test_the_history_is_bounded(opened: Callable[..., Store]) -> None:
+    one = opened(history=3)
+    for n in range(5):
+        one.commit_now(Batch(sessions=(replace(SESSION, uid=f"s{n}", started=1000.0 + n),)))
+    assert [each.uid for each in one.sessions()] == ["s4", "s3", "s2"]
 
 
 # ---- the writer
@@ -570,3 +614,22 @@ def test_every_old_database_opens(version: int, path: Path, opened: Callable[...
     )
     one.commit_now(Batch(state={"station": None}))
     assert opened().load(0.0, 0.0, False).state == {"variables": {"heartbeat": 300}}
+
+
+@pytest.mark.parametrize(
+    ("told", "rows"),
+    [
+        ({"t-1": {"id": 5}, "t-2": {"id": None}}, {"fold/t-1": {"id": 5}, "fold/t-2": {"id": None}}),
+        ({"transactions": {"t-1": {"seq": 3}}, "events": 7}, {"fold/t-1": {"seq": 3}, "fold/events": 7}),
+        ({}, {}),
+    ],
+)
+def test_what_was_told_of_transactions_becomes_a_row_for_each(
+    told: Any, rows: Any, path: Path, opened: Callable[..., Store]
+) -> None:
+    shutil.copy(DATABASES / "v1.db", path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM state")
+        db.execute("INSERT INTO state VALUES ('fold', 1, ?)", (json.dumps(told),))
+        db.commit()
+    assert opened().load(0.0, 0.0, False).state == rows

@@ -254,5 +254,6 @@ def _word(tx: str, token: Any, payload: Json | None) -> tuple[TransactionAnswere
 
 def running(fold: Fold, station: Station, number: int) -> str | None:
     """The transaction that runs under the CSMS's `number`; the youngest where it gave the same number twice."""
-    here = {outlet.visit.tx.uid for outlet in station.outlets if outlet.visit and outlet.visit.tx}
-    return next((uid for uid in reversed(list(fold)) if uid in here and fold[uid]["id"] == number), None)
+    here = [outlet.visit.tx for outlet in station.outlets if outlet.visit and outlet.visit.tx]
+    named = [tx for tx in here if tx.uid in fold and fold[tx.uid]["id"] == number]
+    return sorted(named, key=lambda tx: (tx.started.boot, tx.started.mono))[-1].uid if named else None

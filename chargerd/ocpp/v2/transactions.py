@@ -2,7 +2,7 @@
 
 The fold has one entry per transaction, from its start until the CSMS has answered its end:
 
-    fold["transactions"][uid] = {
+    fold[uid] = {
         "seq": the next seqNo, "bound": whether the CSMS knows the EVSE, "phases": the number of phases it knows,
         "token": the idToken it knows, "reason": why authorisation ended before the transaction did,
         "kept": sets of values for the last message, the one of the begin first, "last": the newest set of them,
@@ -15,7 +15,6 @@ A transaction without an entry began under another protocol or CSMS; nothing of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from chargerd.core.events import TransactionAnswered
 from chargerd.core.records import Cause, ChargingState, Edge, Reason, Transaction
@@ -112,8 +111,7 @@ _NEW: Json = {
 
 
 def project(fold: Fold, station: Station, record: Transaction) -> tuple[Fold, Draft | None]:
-    known = fold.get("transactions", {})
-    entry: Json | None = _NEW if record.edge is Edge.STARTED else known.get(record.tx)
+    entry: Json | None = _NEW if record.edge is Edge.STARTED else fold.get(record.tx)
     if entry is None:
         return fold, None
     values = _values(station, record)
@@ -121,7 +119,7 @@ def project(fold: Fold, station: Station, record: Transaction) -> tuple[Fold, Dr
     draft = None
     if values or record.edge is not Edge.UPDATED or record.cause not in _KEPT:
         draft, entry = _event(entry, station, record, values)
-    return {**fold, "transactions": {**known, record.tx: entry}}, draft
+    return {**fold, record.tx: entry}, draft
 
 
 def _event(entry: Json, station: Station, record: Transaction, values: list[Json]) -> tuple[Draft, Json]:
@@ -253,12 +251,11 @@ def render(draft: Draft, stamp: Stamp, offline: bool, longest_token: int, neares
 
 def answered(draft: Draft, payload: Json | None, fold: Fold) -> Learned:
     """What the CSMS said of a TransactionEvent; `payload` None: the message is a dead letter."""
-    known: dict[str, Any] = fold.get("transactions", {})
-    if draft.tx is None or draft.tx not in known:
+    if draft.tx is None or draft.tx not in fold:
         return Learned()
     info = (payload or {}).get("idTokenInfo")
-    token = draft.facts.get("idToken") or known[draft.tx]["token"]
+    token = draft.facts.get("idToken") or fold[draft.tx]["token"]
     events = (TransactionAnswered(draft.tx, token_of(token), verdict(info)),) if info and token else ()
     if draft.kind != END:
         return Learned(events)
-    return Learned(events, {**fold, "transactions": {uid: entry for uid, entry in known.items() if uid != draft.tx}})
+    return Learned(events, {uid: entry for uid, entry in fold.items() if uid != draft.tx})
