@@ -45,6 +45,15 @@ GOLDEN: dict[str, tuple[dict[int, str], dict[str, float | None]]] = {
         {0x0000: "4366 199A", 0x0006: "417E 6666", 0x000C: "C565 0000", 0x0046: "7FC0 0000 449A 5225"},
         {"volts_l1": 230.1, "amps_l1": 15.9, "power": -3664.0, "frequency": None, "energy": 1234567.0, "export": 0.0},
     ),
+    "eastron-sdm220": ({0x0048: "449A 5225 3F00 0000"}, {"energy": 1234567.0, "export": 500.0}),
+    "eastron-sdm72": (
+        {0x0034: "462B 9000", 0x0048: "449A 5225 3F00 0000"},
+        {"power": 10980.0, "energy": 1234567.0, "export": 500.0},
+    ),
+    "eastron-sdm72-v2": (
+        {0x0000: "4366 199A", 0x000A: "417E 6666", 0x0034: "462B 9000", 0x0048: "449A 5225"},
+        {"volts_l1": 230.1, "amps_l3": 15.9, "power": 10980.0, "energy": 1234567.0},
+    ),
     "eastron-sdm230": ({0x0048: "449A 5225 7F80 0000"}, {"energy": 1234567.0, "export": None}),
     "abb-b23": (
         {
@@ -63,6 +72,47 @@ GOLDEN: dict[str, tuple[dict[int, str], dict[str, float | None]]] = {
             "amps_l1": 15.9,
             "power": -1.0,
             "frequency": 49.99,
+        },
+    ),
+    "carlo-gavazzi-em24": (
+        {0x0004: "08FD 0000", 0x000C: "3E1C 0000", 0x0028: "FF9C FFFF", 0x0037: "01F4", 0x0042: "3039 0000"},
+        {"volts_l3": 230.1, "amps_l1": 15.9, "power": -10.0, "frequency": 50.0, "energy": 1234500.0},
+    ),
+    **{
+        name: (
+            {
+                0x000E: "4366 199A",
+                0x0014: "4248 0000 417E 6666",
+                0x001C: "412F AE14",
+                0x0108: "449A 5225",
+                0x0110: "3F00",
+            },
+            {
+                "volts_l1": 230.1,
+                "frequency": 50.0,
+                "amps_l1": 15.9,
+                "power": 10980.0,
+                "energy": 1234567.0,
+                "export": 500.0,
+            },
+        )
+        for name in ("orno-we-516", "orno-we-517")
+    },
+    "schneider-iem3155": (
+        {
+            0x0BBB: "417E 6666",
+            0x0BD3: "4366 199A",
+            0x0BF3: "412F AE14",
+            0x0C25: "4248 0000",
+            0x0C83: "0000 0000 0012 D687 0000 0000 0000 01F4",
+        },
+        {
+            "amps_l3": 15.9,
+            "volts_l1": 230.1,
+            "power": 10980.0,
+            "frequency": 50.0,
+            "energy": 1234567.0,
+            "export": 500.0,
         },
     ),
     "carlo-gavazzi-em340": (
