@@ -11,7 +11,7 @@ have_package() {
     python3-venv) find_python >/dev/null ;;
     python3-dev) local python && python=$(find_python) && has_headers "$python" ;;
     gcc) command -v cc >/dev/null || command -v gcc >/dev/null ;;
-    pkg-config | pcscd | npm) command -v "$1" >/dev/null ;;
+    pkg-config | pcscd | ngspice | npm) command -v "$1" >/dev/null ;;
     nodejs) command -v node >/dev/null ;;
     libpcsclite-dev) pkg-config --exists libpcsclite 2>/dev/null ;;
     libsystemd-dev) pkg-config --exists libsystemd 2>/dev/null ;;

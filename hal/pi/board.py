@@ -177,7 +177,7 @@ class _Bay:
         rail = self._rail_scale.volts(self._means[self._file.pilot.rail])
         if not RAIL[0] <= rail <= RAIL[1]:
             raise DeviceError(f"outlet {self._rank}: the pilot's supply is {rail:.1f} V, not 12 V")
-        return Burst(by_resistance(burst.high, rail), burst.low, burst.duty, burst.quality)
+        return replace(burst, high=by_resistance(burst.high, rail), low=by_resistance(burst.low, rail))
 
     # ---- hal.api
 

@@ -97,13 +97,15 @@ class Bench:
         if self.failing:
             raise DeviceError("ADC: gone")
         pilot = self.file.pilot.samples
-        duty = self.generators[0].duty
+        codes = self.pilot()
         if self.lonely:
             self.lonely -= 1
             codes = [round(self.scale.code(9.0))] * (pilot - 2) + [265] * 2
-        else:
-            codes = burst(self._chance, self.plateau, self.low, duty, samples=pilot)
         return [*codes, *(self._slow(channel) for channel in self._channels[pilot:])]
+
+    def pilot(self) -> list[int]:
+        duty = self.generators[0].duty
+        return burst(self._chance, self.plateau, self.low, duty, samples=self.file.pilot.samples)
 
     def _slow(self, channel: int) -> int:
         if channel == self.file.pilot.rail:
@@ -118,9 +120,8 @@ class Bench:
     def close(self) -> None: ...
 
 
-def made(**more: Any) -> tuple[PiBoard, Bench]:
-    raw = tomllib.loads((HERE / "reference-pi4.toml").read_text()) | more
-    file = boardfile.parse(raw)
+def made() -> tuple[PiBoard, Bench]:
+    file = boardfile.parse(tomllib.loads((HERE / "reference-pi4.toml").read_text()))
     bench = Bench(file)
     return PiBoard(file, bench, bench, lambda: bench.now), bench  # type: ignore[arg-type]
 
