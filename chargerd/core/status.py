@@ -82,13 +82,13 @@ def joint(station: Station, rank: int) -> Joint:
         # A vehicle that comes back to its transaction prepares nothing: from SuspendedEV no way leads there (1.6 §4.9).
         return Joint.SUSPENDED_EV if said is Joint.PREPARING and visit.parted else said
     finishing = visit is not None and visit.finished and visit.auth is None
-    if station.stopped or not (
-        station.in_service(outlet) or finishing
-    ):  # what ran here ends with the cable (G01.FR.05)
+    if finishing:  # also where it goes out of service: what ran here ends with the cable (G01.FR.05, 1.6 §4.9 F8)
+        return Joint.FINISHING
+    if not station.in_service(outlet):
         return Joint.UNAVAILABLE
     if visit is not None:
-        return Joint.FINISHING if finishing else Joint.PREPARING
-    return Joint.AVAILABLE
+        return Joint.PREPARING
+    return Joint.UNAVAILABLE if station.stopped else Joint.AVAILABLE
 
 
 def charging_state(outlet: Outlet) -> ChargingState:

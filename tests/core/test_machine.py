@@ -182,6 +182,7 @@ class StationMachine(RuleBasedStateMachine):
         done = step(old, event, self.moment(), lambda: next(self.ids))
         self.state = done.state
         self.ledger.take(done.records)
+        self.heard(done.records)
         assert {k: v for k, v in rows(done.state).items() if rows(old).get(k) != v}.items() <= changed(
             old, done.state
         ).items(), "a durable change that would not be written"
@@ -200,6 +201,9 @@ class StationMachine(RuleBasedStateMachine):
                     self.boots += 1
                 case Restart():
                     self.left = True
+
+    def heard(self, records: tuple[Record, ...]) -> None:
+        """What one step has told, for machines that look closer."""
 
     def say(self, bay: Bay, *words: ev.Event) -> None:
         """The guard's events and the truth after them, as far as somebody listens."""

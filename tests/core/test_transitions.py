@@ -1,0 +1,105 @@
+"""Whatever happens, in whatever order: no status follows another that it may not follow (1.6 §4.9), nor does a
+charging state of 2.x."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import invariant
+
+from chargerd.core import events as ev
+from chargerd.core.records import ChargingState, Record, Transaction
+from chargerd.core.status import Joint, blocking, joint
+from chargerd.ocpp.v2 import status as v2
+from tests.core.test_machine import FreeWindowMachine, StationMachine
+
+# The table of 1.6 §4.9, in its letters: from each status the ones that may follow.
+LETTERS = dict(
+    zip(
+        "ABCDEFGHI",
+        (
+            Joint.AVAILABLE,
+            Joint.PREPARING,
+            Joint.CHARGING,
+            Joint.SUSPENDED_EV,
+            Joint.SUSPENDED_EVSE,
+            Joint.FINISHING,
+            Joint.RESERVED,
+            Joint.UNAVAILABLE,
+            Joint.FAULTED,
+        ),
+        strict=True,
+    )
+)
+TABLE = "A:BCDEGHI B:ACDEFI C:ADEFHI D:ACEFHI E:ACDFHI F:ABHI G:ABHI H:ABCDEI I:ABCDEFGH"
+MAY = {(LETTERS[line[0]], LETTERS[after]) for line in TABLE.split() for after in line.partition(":")[2]}
+
+
+_EFFORT = settings(max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+class StatusMachine(StationMachine):
+    def feed(self, event: ev.Event) -> None:
+        before = self._words() if hasattr(self, "state") else {}
+        super().feed(event)
+        for rank, word in self._words().items():
+            was = before.get(rank, word)
+            # Out of service ends an intended usage (B1) and takes effect (A8) at once: only the last word is said.
+            leaves = isinstance(event, ev.AvailabilityAsked) or self.state.stopped
+            closed = leaves and (was, word) == (Joint.PREPARING, Joint.UNAVAILABLE)
+            assert was is word or (was, word) in MAY or closed, f"{was} → {word} by {event}"
+
+    def _words(self) -> dict[int, Joint]:
+        """Of the outlets that have a status to tell."""
+        return {
+            o.site.rank: joint(self.state, o.site.rank) for o in self.state.outlets if o.live.known or o.live.faults
+        }
+
+
+class ChargingStateMachine(FreeWindowMachine):
+    """2.x has no table: each word must fit what is there (G01, E02.FR.13), and no change of it goes untold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[str, ChargingState] = {}
+
+    def heard(self, records: tuple[Record, ...]) -> None:
+        for record in records:
+            if isinstance(record, Transaction):
+                self.told[record.tx] = record.state
+
+    @invariant()
+    def the_charging_state_fits(self) -> None:
+        for outlet in self.state.outlets:
+            visit, live = outlet.visit, outlet.live
+            if visit is None or visit.tx is None or not visit.tx.told or not live.known or visit.tx.reading_by:
+                continue
+            word = self.told[visit.tx.uid]
+            assert word is visit.tx.state, "a charging state that nobody was told"
+            if visit.tx.stopping is not None:
+                continue  # between the end of power and the last register nothing new is said
+            settling = live.settling_until is not None
+            assert settling or (word is ChargingState.CHARGING) == live.powered
+            assert live.plug or live.powered or settling or word is ChargingState.IDLE
+            suspended = word in (ChargingState.SUSPENDED_EV, ChargingState.SUSPENDED_EVSE)
+            assert not suspended or visit.auth is not None
+
+    @invariant()
+    def the_connector_status_fits(self) -> None:
+        for outlet in self.state.outlets:
+            slot = v2.statuses(self.state).get(v2.slot(self.state, outlet.site.rank))
+            assert (slot is not None) == bool(outlet.live.known or outlet.live.faults)
+            if slot is None:
+                continue
+            word, visit, live = slot["connectorStatus"], outlet.visit, outlet.live
+            runs = visit is not None and visit.tx is not None
+            assert (word == "Faulted") == bool(blocking(self.state, outlet))
+            assert not (runs and word in ("Available", "Unavailable"))
+            if word in ("Available", "Occupied"):
+                assert (word == "Occupied") == bool(live.cable or live.plug or runs)
+
+
+TestStatus16 = pytest.mark.req("1.6 §4.9")(StatusMachine.TestCase)
+TestStatus16.settings = _EFFORT
+TestChargingState = pytest.mark.req("G01.FR.01", "G01.FR.03", "E02.FR.13")(ChargingStateMachine.TestCase)
+TestChargingState.settings = _EFFORT
