@@ -46,6 +46,7 @@ def switched(draft: Draft, rank: int, on: bool) -> None:
 def settle(draft: Draft) -> None:
     _permits(draft)
     for rank in draft.ranks():
+        _settled(draft, rank)
         _lock(draft, rank)
         _lamp(draft, rank)
 
@@ -72,7 +73,6 @@ def _permits(draft: Draft) -> None:
                 permit=wanted,
                 settling_until=draft.now.mono + SETTLING if raised and not live.powered else live.settling_until,
             )
-        _settled(draft, rank)
 
 
 def _settled(draft: Draft, rank: int) -> None:

@@ -28,6 +28,7 @@ from chargerd.core.token import Token
 from hal.api import MeterReading
 
 READING_WAIT = 2.0  # s for a fresh register
+BEGINNING = 0.5  # s until it is told that no power is offered to a transaction that has just begun
 OPENING_WAIT = 15.0  # s until an end is written down although nobody could say that the power is off
 
 
@@ -55,14 +56,17 @@ def settle(draft: Draft, rank: int) -> None:
 
 
 def _may_begin(draft: Draft, rank: int) -> bool:
-    """Nothing begins that could not be written down, not be measured as the meter has yet to answer, or not be seen."""
+    """Nothing begins that could not be written down, not be measured as the meter has yet to answer, or not be seen;
+    nor while the power of the last one is still on."""
     if rank == LOBBY:
         return beginning(draft.state)
     outlet = draft.outlet(rank)
-    unmeasured = outlet.live.reading is None and "PowerMeterFailure" in blocking(draft.state, outlet)
+    visit, live = outlet.visit, outlet.live
+    assert visit is not None
+    unmeasured = live.reading is None and "PowerMeterFailure" in blocking(draft.state, outlet)
     shared = any(sibling.tx is not None for sibling in draft.state.siblings(rank))
-    unseen = outlet.visit is not None and outlet.visit.recalled
-    return beginning(draft.state) and not unmeasured and not unseen and not shared
+    lingering = live.powered and visit.finished and "EnergyTransfer" not in draft.window.start
+    return beginning(draft.state) and not (unmeasured or shared or lingering or visit.recalled)
 
 
 def _begin(draft: Draft, rank: int, cause: Cause) -> None:
@@ -110,6 +114,8 @@ def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None
     visit = draft.visit(rank)
     assert visit is not None and visit.tx is not None
     auth, state = visit.auth, _first_state(draft, rank, visit)
+    if rank != LOBBY and state is not ChargingState.CHARGING:  # Preparing is said before anything else (1.6 §4.9 F2)
+        draft.set_live(rank, settling_until=draft.now.mono + BEGINNING)
     draft.set_tx(rank, told=True, state=state, token=auth.token if auth else None)
     draft.tell(
         Transaction(
