@@ -342,3 +342,87 @@ def test_facts_of_the_installation() -> None:
     assert facts["security_profile"] == "2"
     assert parse(GOOD.replace("wss:", "ws:")).facts()["security_profile"] == "1"
     assert parse(GOOD.replace('password = "a secret of the owner"', "")).facts()["security_profile"] == "0"
+
+
+# ---------------------------------------------------------------- the backend and its security
+
+
+SECRET = 'password = "a secret of the owner"'
+
+
+@pytest.mark.req("A00.FR.205", "A00.FR.304", "1.6 security A00.FR.205")
+@pytest.mark.parametrize("password", ["x" * 16, "x" * 64, "sixteen ümläuts!"])
+def test_passwords_that_may_be(password: str) -> None:
+    assert parse(GOOD.replace(SECRET, f'password = "{password}"')).csms.password == password
+
+
+@pytest.mark.req("1.6 security A00.FR.205")
+@pytest.mark.parametrize("key", ["hex:" + "0" * 32, "hex:" + "aF" * 20])
+def test_binary_keys_are_for_1_6_alone(key: str) -> None:
+    text = GOOD.replace(SECRET, f'password = "{key}"')
+    assert only(text).what == "is a binary key, which only OCPP 1.6 has"
+    assert parse(text.replace("[csms]", '[csms]\nversion = ["1.6"]')).csms.password == key
+
+
+@pytest.mark.req("A00.FR.205", "A00.FR.304", "1.6 security A00.FR.205")
+@pytest.mark.parametrize(
+    ("password", "what"),
+    [
+        ("x" * 15, "has 15 characters"),
+        ("hex:" + "0" * 30, "is no key in hexadecimal"),
+        ("hex:" + "0" * 33, "is no key in hexadecimal"),
+        ("hex:" + "0" * 42, "is no key in hexadecimal"),
+        ("hex:" + "g" * 32, "is no key in hexadecimal"),
+    ],
+)
+def test_passwords_that_may_not_be(tmp_path: Path, password: str, what: str) -> None:
+    assert only(GOOD.replace(SECRET, f'password = "{password}"')).what == what
+    file = tmp_path / "secret"
+    file.write_text(password + "\n")
+    problem = only(GOOD.replace(SECRET, f'password_file = "{file}"'))
+    assert (problem.key, problem.what) == ("csms.password_file", what)
+
+
+@pytest.mark.req("A00.FR.312", "A00.FR.202", "A00.FR.301")
+@pytest.mark.parametrize(
+    ("scheme", "secret", "profile", "what"),
+    [
+        ("ws", True, "2", 'is "2", but csms.url has no TLS (ws://)'),
+        ("wss", True, "1", 'is "1", but csms.url has TLS (wss://)'),
+        ("wss", False, "2", 'is "2", but of a password there is none'),
+        ("ws", False, "1", 'is "1", but of a password there is none'),
+        ("ws", True, "0", 'is "0", but of a password there is one'),
+        ("wss", True, "2", None),
+        ("ws", True, "1", None),
+        ("ws", False, "0", None),
+        ("wss", False, "0", None),
+    ],
+)
+def test_a_security_profile_is_what_url_and_password_are(
+    scheme: str, secret: bool, profile: str, what: str | None
+) -> None:
+    text = GOOD.replace("wss:", f"{scheme}:").replace(SECRET, SECRET if secret else "")
+    text = text.replace("[csms]", f'[csms]\nsecurity_profile = "{profile}"')
+    if what is None:
+        assert parse(text).csms.security_profile == profile
+    else:
+        problem = only(text)
+        assert (problem.key, problem.what) == ("csms.security_profile", what)
+
+
+def test_a_file_of_roots_is_looked_at(tmp_path: Path) -> None:
+    roots = tmp_path / "roots.pem"
+    text = GOOD.replace("[csms]", f'[csms]\nca_file = "{roots}"')
+    assert only(text).what == "cannot be read (No such file or directory)"
+    roots.write_text("anything")
+    assert only(text).what == "holds no certificate"
+    roots.write_text("-----BEGIN CERTIFICATE-----\n")  # whether it is a good one shows when it is used
+    assert parse(text).csms.ca_file == str(roots)
+    assert only(text.replace("wss:", "ws:")).what == "is given, but csms.url has no TLS"
+
+
+@pytest.mark.parametrize("proxy", ["proxy.example:3128", "socks5://proxy:1080", "http://proxy", "http://u:p@proxy:1"])
+def test_a_proxy_is_an_http_address_with_a_port(proxy: str) -> None:
+    problem = only(GOOD.replace("[csms]", f'[csms]\nproxy = "{proxy}"'))
+    assert (problem.key, problem.remedy) == ("csms.proxy", 'write it like "http://proxy.example:3128"')
+    assert parse(GOOD.replace("[csms]", '[csms]\nproxy = "http://[::1]:3128"')).csms.proxy == "http://[::1]:3128"

@@ -407,10 +407,11 @@ class Conversation:
             self._probing = self._host.state.boot.status is BootStatus.ACCEPTED
 
     def _blame(self) -> None:
-        """They answer, so it was the message."""
+        """They answer, so it was the message. In 2.x it is told again at once, before those of later transactions;
+        E13.FR.03 lets only those wait that were refused."""
         suspect, self._suspect = self._suspect, None
         if suspect is not None:
-            self._failed(suspect)
+            self._failed(suspect, refused=self.dialect.chronological)
 
     def _learn(self, learned: Learned, changes: Changes, lazy: bool = False) -> None:
         heeded = "Heartbeat" in self._host.state.variables.get_list("time_sources")
@@ -423,7 +424,7 @@ class Conversation:
         for event in learned.events:
             self._host.feed(event)
 
-    def _failed(self, context: object) -> None:
+    def _failed(self, context: object, refused: bool = True) -> None:
         """CALLERROR, an unusable answer, or none at all."""
         match context:
             case str():
@@ -434,7 +435,7 @@ class Conversation:
                     row,
                     self._clock.now().mono,
                     variables.get_int("transaction_attempts"),
-                    variables.get_int("transaction_retry_interval"),
+                    variables.get_int("transaction_retry_interval") if refused else 0,
                 )
                 self._forget_dead(changes)
                 self._host.save(changes)

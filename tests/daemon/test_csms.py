@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -20,8 +21,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from chargerd.daemon import csms, dial
 from chargerd.daemon.csms import BackOff, Endpoint, Link, LinkSettings
 from chargerd.daemon.tls import Trust
+from tests.linking.proxy import Proxy
 
 FAST = BackOff(minimum=0.005, random_range=0.0, repeat_times=2)
 
@@ -637,3 +640,168 @@ def test_a_password_is_never_shown() -> None:
     endpoint = Endpoint("ws://host", "CP", ("ocpp1.6",), password="s3cret")
     assert "s3cret" not in repr(endpoint)
     assert "s3cret" not in repr(LinkSettings(endpoint))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl: apt install openssl")
+@pytest.mark.req("A00.FR.302", "A00.FR.304", "A00.FR.312")
+async def test_security_profile_2_sends_its_password_through_tls(certificate: Path) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    async with Backend(greet).listening(ssl=server) as backend:
+        trust = Trust(str(certificate / "cert.pem"))
+        endpoint = Endpoint(f"wss://localhost:{backend.port}", "CP", ("ocpp1.6",), "sixteen ümläuts!", trust)
+        async with running(Watched(backend.settings(endpoint=endpoint))) as w:
+            await until(lambda: w.frames)
+    told = base64.b64encode("CP:sixteen ümläuts!".encode()).decode()
+    assert backend.requests[0].headers["Authorization"] == f"Basic {told}"
+
+
+@pytest.mark.req("A00.FR.316")
+async def test_a_security_event_is_told_once_until_there_is_a_connection_again() -> None:
+    heard: list[str] = []
+    wrong = True
+
+    def refuse(connection: ServerConnection, _: Request) -> Response | None:
+        return connection.respond(HTTPStatus.UNAUTHORIZED, "no") if wrong else None
+
+    backend = Backend(greet, answer=refuse)
+    async with backend.listening():
+        w = Watched(backend.settings())
+        w.link._on_security = lambda name, info: heard.append(name)
+        async with running(w):
+            await until(lambda: len(backend.requests) >= 4)
+            assert heard == ["FailedToAuthenticateAtCsms"]
+            wrong = False
+            await until(lambda: w.opened)
+            wrong = True
+            w.link.drop("so that it comes again")
+            await until(lambda: len(heard) == 2)
+
+
+async def test_who_asks_to_wait_is_not_asked_before() -> None:
+    def busy(connection: ServerConnection, _: Request) -> Response:
+        response = connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "later")
+        response.headers["Retry-After"] = "50"
+        return response
+
+    backend = Backend(greet, answer=busy)
+    async with backend.listening(), running(Watched(backend.settings())) as w:
+        await until(lambda: w.link.state.phase == "waiting")
+        assert w.link.state.next_try is not None
+        assert w.link.state.next_try - asyncio.get_running_loop().time() == pytest.approx(50, abs=2)
+
+
+@pytest.mark.parametrize("how", [ZeroDivisionError("ours"), asyncio.CancelledError()])
+async def test_it_outlives_what_nobody_expected(
+    how: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(csms, "AFTER_SURPRISE", 0.01)
+    tries = 0
+    real = Link._connect
+
+    async def strange(link: Link, endpoint: Endpoint) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries <= 3:
+            raise how
+        return await real(link, endpoint)
+
+    monkeypatch.setattr(Link, "_connect", strange)
+    async with Backend(greet).listening() as backend, running(Watched(backend.settings())) as w:
+        await until(lambda: w.frames)
+        assert w.link.state.surprises == 3
+        assert len([r for r in caplog.records if "a fault of our own" in r.message]) == 3
+
+
+async def test_a_back_off_that_fails_is_no_reason_to_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> float:
+        raise OverflowError
+
+    monkeypatch.setattr(BackOff, "wait", broken)
+    async with running(Watched(Backend(greet, port=1).settings())) as w:
+        await until(lambda: w.link.state.surprises)
+        assert w.link.state.phase == "waiting"
+        assert w.link.state.cause == "surprise"
+
+
+async def test_how_long_it_is_down_does_not_start_over_with_each_try() -> None:
+    backend = Backend(lambda connection: connection.close(), answer=lambda c, _: c.respond(HTTPStatus(500), ""))
+    async with backend.listening(), running(Watched(backend.settings())) as w:
+        await until(lambda: backend.requests)
+        since = w.link.state.since
+        await until(lambda: len(backend.requests) >= 4)
+        assert w.link.state.since == since
+
+
+async def test_leaving_does_not_wait_for_a_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = threading.Event(), threading.Event()
+    real = socket.getaddrinfo
+
+    def silent(host: str, *rest: Any, **more: Any) -> Any:
+        if host != "slow.example" or more.get("flags"):
+            return real(host, *rest, **more)
+        asked.set()
+        answer.wait(20)
+        raise socket.gaierror(socket.EAI_AGAIN, "")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    endpoint = Endpoint("ws://slow.example:1", "CP", ("ocpp1.6",))
+    settings = replace(Backend(greet).settings(), endpoint=endpoint, open_timeout=0.05)
+    try:
+        async with running(Watched(settings)) as w:
+            await until(lambda: w.link.state.attempt >= 4)
+            assert w.link.state.last_error.startswith("no name server answers for slow.example:1")
+            threads = [thread for thread in threading.enumerate() if thread.name == "names"]
+            assert len(threads) == 1 and threads[0].daemon  # however often it was tried, and nobody has to wait for it
+    finally:
+        answer.set()
+    assert asked.is_set()
+
+
+async def test_an_address_that_answers_late_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = dial._reach
+    closed: list[socket.socket] = []
+
+    async def slow(address: Any) -> socket.socket:
+        if address[4][0] == "127.0.0.2":
+            await asyncio.sleep(0.4)  # it answers after all, when nobody wants it any more
+        made = await real((*address[:4], ("127.0.0.1", address[4][1])))
+        closed.append(made)
+        return made
+
+    monkeypatch.setattr(dial, "_reach", slow)
+    async with Backend(greet).listening() as backend:
+        tcp = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        reached = await dial._reach_one([(*tcp, (host, backend.port)) for host in ("127.0.0.2", "127.0.0.3")])
+        assert reached is closed[0]
+        reached.close()
+        await asyncio.sleep(0.5)
+        assert all(made.fileno() == -1 for made in closed)
+
+
+@pytest.mark.parametrize("frame", [b"\x89\x00", b"\x8a\x00", b"\x01\x00\x80\x00"], ids=["pings", "pongs", "fragments"])
+async def test_a_flood_ends_the_connection_and_costs_little(frame: bytes) -> None:
+    async def flood(connection: ServerConnection) -> None:
+        while not connection.transport.is_closing():
+            connection.transport.write(frame * 5000)
+            await asyncio.sleep(0)
+
+    async with Backend(flood).listening(ping_interval=None) as backend, running(Watched(backend.settings())) as w:
+        await until(lambda: w.closed)
+        assert w.closed[0].startswith("the backend floods us with frames")
+        assert len(w.frames) < 3000
+
+
+@pytest.mark.parametrize("through", [True, False])
+async def test_a_proxy_is_used_where_one_is_configured(through: bool) -> None:
+    proxy = Proxy()
+    await proxy.start()
+    try:
+        async with Backend(greet).listening() as backend:
+            at = f"http://127.0.0.1:{proxy.port}" if through else None
+            endpoint = Endpoint(f"ws://127.0.0.1:{backend.port}/ocpp", "CP", ("ocpp1.6",), proxy=at)
+            async with running(Watched(backend.settings(endpoint=endpoint))) as w:
+                await until(lambda: w.frames)
+            assert proxy.asked == ([f"127.0.0.1:{backend.port}"] if through else [])
+    finally:
+        await proxy.stop()

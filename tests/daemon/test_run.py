@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from chargerd.lab.roaming import Token as Known
 from chargerd.lab.whole import EPOCH, Whole
 
 ANN = "04AABBCC"
+TIME = "2027-01-15T08:00:00Z"
 
 
 class HandLink:
@@ -36,7 +40,7 @@ class HandLink:
         on_security: Callable[[str, str], None],
         chance: Callable[[], float],
     ) -> None:
-        self.refused = on_refused
+        self.refused, self.security = on_refused, on_security
         self.settings, self.open, self.frame, self.closed = settings, on_open, on_frame, on_closed
         self.sent: list[str] = []
         self.configured: list[LinkSettings] = []
@@ -133,6 +137,68 @@ def test_the_queue_is_counted_per_transaction(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         facts = daemon.charger.facts()
         assert (facts["messages_in_queue"], facts["messages_in_queue:tx-1-0-1"]) == ("1", "1")
+        await whole.stop()
+
+    in_virtual_time(scene())
+
+
+@pytest.mark.req("A01.FR.01", "1.6 ocppj §6.2.2")
+def test_a_password_set_by_the_backend_is_that_of_the_next_connection(tmp_path: Path) -> None:
+    async def scene() -> None:
+        whole = Whole(tmp_path, version="1.6", link=HandLink)
+        await whole.start()
+        link, daemon = link_of(whole), daemon_of(whole)
+        assert link.settings.endpoint is not None and link.settings.endpoint.password is None
+        assert daemon.charger.facts()["security_profile"] == "0"
+        link.open("ocpp1.6")
+        boot = json.loads(link.sent[-1])
+        link.frame(json.dumps([3, boot[1], {"status": "Accepted", "interval": 60, "currentTime": TIME}]))
+        change = {"key": "AuthorizationKey", "value": "00112233445566778899AABBCCDDEEFF00112233"}
+        link.frame(json.dumps([2, "theirs", "ChangeConfiguration", change]))
+        await asyncio.sleep(0.1)
+        assert [3, "theirs", {"status": "Accepted"}] in [json.loads(frame) for frame in link.sent]
+        endpoint = link.configured[-1].endpoint
+        assert endpoint is not None
+        token = endpoint.authorization["Authorization"].removeprefix("Basic ")
+        assert base64.b64decode(token) == b"CS-0001:" + bytes.fromhex(change["value"])
+        assert daemon.charger.facts()["security_profile"] == "1"
+        link.frame(json.dumps([2, "theirs-2", "GetConfiguration", {"key": ["AuthorizationKey"]}]))
+        await asyncio.sleep(0.1)
+        [told] = [json.loads(frame)[2] for frame in link.sent if json.loads(frame)[1] == "theirs-2"]
+        assert told == {"configurationKey": [{"key": "AuthorizationKey", "readonly": False}]}
+        await whole.stop()
+
+    in_virtual_time(scene())
+
+
+def test_a_link_s_settings_are_those_of_the_file(tmp_path: Path) -> None:
+    async def scene() -> None:
+        whole = Whole(tmp_path, version="2.0.1", link=HandLink)
+        csms = replace(whole.config.csms, url="wss://csms.example/ocpp", ca_file="/roots.pem", proxy="http://proxy:1")
+        whole.config = replace(whole.config, csms=replace(csms, connect_timeout=7.0, pong_timeout=3.0))
+        await whole.start()
+        settings = link_of(whole).settings
+        assert settings.endpoint is not None
+        assert (settings.endpoint.proxy, settings.endpoint.trust.ca_file) == ("http://proxy:1", "/roots.pem")
+        assert (settings.open_timeout, settings.pong_timeout, settings.endpoint.wildcards) == (7.0, 3.0, False)
+        await whole.stop()
+
+    in_virtual_time(scene())
+
+
+@pytest.mark.req("A04.FR.02", "A00.FR.310")
+def test_a_security_event_of_the_link_waits_for_the_backend(tmp_path: Path) -> None:
+    async def scene() -> None:
+        whole = Whole(tmp_path, version="2.0.1", link=HandLink)
+        await whole.start()
+        link_of(whole).security("InvalidCsmsCertificate", "it has expired")
+        await asyncio.sleep(0.1)
+        conversation = daemon_of(whole).charger.conversation
+        assert conversation is not None
+        rows = conversation.outbox.rows()
+        assert [row.facts for row in rows if row.facts.get("type") == "InvalidCsmsCertificate"] == [
+            {"type": "InvalidCsmsCertificate", "techInfo": "it has expired"}
+        ]
         await whole.stop()
 
     in_virtual_time(scene())

@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("\n".join(f"{cause.group:8} {cause.name}" for cause in CAUSES.values()))
         return 0
     if given.rates:
-        _say(asyncio.run(rates(versions)))
+        with tempfile.TemporaryDirectory(prefix="rates") as short:
+            _say(asyncio.run(rates(Path(short), versions)))
         return 0
     names = SHORT if given.short else tuple(CAUSES)
     if given.only:

@@ -38,6 +38,8 @@ class Front:
         self.behave: Behaviour = self.hand_on
         self.greet: Manners = _go_on
         self.speak: Speech = _say
+        self.hear: Callable[[str | bytes], bool] = lambda text: True
+        """Is a frame of the charger handed on to the CSMS?"""
         self.subprotocols: list[Subprotocol] | None = [Subprotocol("ocpp1.6"), Subprotocol("ocpp2.0.1")]
         self.tries: list[float] = []
         """When somebody came, in the loop's time."""
@@ -97,6 +99,7 @@ class Front:
     async def honest(self) -> None:
         """All is well again; what is left of the cause is gone."""
         self.behave, self.greet, self.speak = self.hand_on, _go_on, _say
+        self.hear = lambda text: True
         self.subprotocols = [Subprotocol("ocpp1.6"), Subprotocol("ocpp2.0.1")]
         if self._listener is None:
             await self.refuse()
@@ -215,7 +218,8 @@ class Front:
         answering = asyncio.create_task(answer())
         try:
             async for text in connection:
-                peer.receive(text)
+                if self.hear(text):
+                    peer.receive(text)
         except ConnectionClosed:
             pass
         finally:
