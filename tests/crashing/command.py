@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from tests.crashing import cuts, kills
 
 VERSIONS = {**{each: (each,) for each in ("1.6", "2.0.1", "2.1")}, "all": ("1.6", "2.0.1", "2.1")}
-AT_ONCE = 3  # rounds of real processes
+AT_ONCE = 3  # rounds of real processes, for each job
 EVERY = 5.0  # s between two words about progress
 ABOUT = """\
 Power cuts and crashes over complete charging sessions. Cuts: the whole charger in one process and in virtual time,
@@ -33,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="which points and times are chosen (1)")
     parser.add_argument("--ocpp", choices=VERSIONS, default="all", help="version of the sessions (all)")
     parser.add_argument("--only", type=int, metavar="K", help="only cut K of --cuts, or round K where --cuts is 0")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes for cuts (all cores)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help=f"processes for cuts, with {AT_ONCE} rounds of kills each (all cores)",
+    )
     given = parser.parse_args(arguments)
     versions, bad = VERSIONS[given.ocpp], 0
     again = f"tests/crash --seed {given.seed} --ocpp {given.ocpp}"
@@ -42,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.kills > 0 and (given.only is None or given.cuts <= 0):
         rounds = kills.plan(given.kills, versions, given.seed)
         chosen = [one for one in rounds if given.only in (None, one.number)]
-        bad += asyncio.run(_kills(chosen, f"{again} --cuts 0 --kills {given.kills}"))
+        bad += asyncio.run(_kills(chosen, given.jobs * AT_ONCE, f"{again} --cuts 0 --kills {given.kills}"))
     _say("no violations" if not bad else f"{bad} with violations")
     return 1 if bad else 0
 
@@ -71,12 +76,12 @@ def _cuts(count: int, versions: Sequence[str], seed: int, only: int | None, jobs
     return len(bad)
 
 
-async def _kills(rounds: Sequence[kills.Round], again: str) -> int:
+async def _kills(rounds: Sequence[kills.Round], at_once: int, again: str) -> int:
     began = time.monotonic()
     table: dict[str, Table] = {victim: Counter() for victim in (*kills.VICTIMS, "violations")}
-    turn, bad = asyncio.Semaphore(AT_ONCE), 0
+    turn, bad = asyncio.Semaphore(at_once), 0
     total = sum(len(one.kills) for one in rounds)
-    _say(f"{total} kills in {len(rounds)} rounds, {AT_ONCE} at once")
+    _say(f"{total} kills in {len(rounds)} rounds, {at_once} at once")
 
     async def perform(one: kills.Round) -> kills.Outcome:
         async with turn:

@@ -20,6 +20,7 @@ from chargerd.lab.child import Child
 from chargerd.lab.csms import Csms
 from chargerd.lab.roaming import Token
 from chargerd.lab.site import STATION, configuration
+from chargerd.lab.stage import RESTARTS
 from hal.api import DeviceError
 from hal.sim.client import Far
 from tests.crashing.judge import gather, judge
@@ -60,7 +61,7 @@ class Outcome:
 def plan(kills: int, versions: Sequence[str], seed: int) -> list[Round]:
     """Rounds with `kills` kills together: stories, versions and victims in turn, times by chance."""
     chance = random.Random(seed)
-    pairs = [(version, story) for story in STORIES for version in versions]
+    pairs = [(version, story) for story in STORIES if not STORIES[story].simulated for version in versions]
     rounds: list[Round] = []
     left, turn = kills, 0
     while left > 0:
@@ -93,6 +94,11 @@ async def perform(plan: Round) -> Outcome:
     return Outcome(plan, tuple(campaign.where), tuple(complaints), kept)
 
 
+def _resets(code: int) -> bool:
+    """As systemd does it."""
+    return code in RESTARTS
+
+
 class _Campaign:
     def __init__(self, folder: Path, plan: Round) -> None:
         self._folder, self._plan = folder, plan
@@ -100,7 +106,7 @@ class _Campaign:
         world = ("hal.sim.serve", "--socket", str(self._socket), "--outlets", str(OUTLETS))
         self._world = Child("world", folder, world)
         self._guard = Child("guard", folder, ("chargerd.main", "guard", "--config", str(self._config)))
-        self._daemon = Child("daemon", folder, ("chargerd.main", "run", "--config", str(self._config)))
+        self._daemon = Child("daemon", folder, ("chargerd.main", "run", "--config", str(self._config)), _resets)
         self._far = Far(str(self._socket))
         self._csms = Csms()
         self._csms.tokens = {token: Token() for token in TOKENS}

@@ -33,14 +33,21 @@ class Sim(Protocol):
     def __call__(self, method: str, **params: Any) -> Awaitable[Any]: ...
 
 
+def _impossible(*_: object) -> None:
+    raise Broken("only the simulation can do this")
+
+
 @dataclass(slots=True)
 class Scene:
-    """`phase` is where the story is, for those who count (`where`)."""
+    """`phase` is where the story is, for those who count (`where`). What only the simulation can do: `disk` (does it
+    take what it is given?) and `clock` (is its time known?)."""
 
     sim: Sim
     csms: Csms
     station: str
     phase: str = "boot"
+    disk: Callable[[bool], None] = _impossible
+    clock: Callable[[bool], None] = _impossible
 
     @property
     def where(self) -> str:
@@ -221,14 +228,110 @@ async def two(scene: Scene) -> None:
     await scene.leave(2)
 
 
+async def reset(scene: Scene) -> None:
+    """The operator resets the station while energy flows; the driver finds it ended and leaves."""
+    scene.phase = "start"
+    await scene.plug(1)
+    await asyncio.sleep(0.5)
+    await scene.tap(TOKENS[0])
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]), 2.5)
+    scene.phase = "reset"
+    with contextlib.suppress(CallFailed):
+        await scene.desk.reset()
+    await asyncio.sleep(4.0)
+    await scene.leave(1)
+
+
+async def fault(scene: Scene) -> None:
+    """Earth leakage while energy flows; the driver pulls the plug, and tries again."""
+    scene.phase = "start"
+    await scene.plug(1)
+    await asyncio.sleep(0.5)
+    await scene.tap(TOKENS[0])
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]), 2.5)
+    scene.phase = "fault"
+    await scene.sim("fault", outlet=1, fault="residual-trip", active=True)
+    await asyncio.sleep(2.0)
+    await scene.sim("fault", outlet=1, fault="residual-trip", active=False)
+    await scene.leave(1)
+    await asyncio.sleep(2.0)
+    scene.phase = "start"
+    await scene.plug(1)
+    await asyncio.sleep(0.5)
+    await scene.tap(TOKENS[0])
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]), 1.0)
+    await scene.leave(1)
+
+
+async def queue(scene: Scene) -> None:
+    """The backend is away for three sessions at two outlets, the second of them interrupted by another card's wait."""
+    scene.phase = "start"
+    await scene.csms.away()
+    for outlet, token in ((1, TOKENS[0]), (2, TOKENS[1]), (1, TOKENS[1])):
+        scene.phase = "start"
+        await scene.plug(outlet)
+        await asyncio.sleep(0.5)
+        await scene.tap(token)
+        await scene.charge(outlet, lambda token=token: scene.tap(token), 2.0)  # type: ignore[misc]
+        await scene.stop_by_card(outlet, token)
+        await scene.leave(outlet)
+        await asyncio.sleep(1.5)
+    await scene.come_back()
+
+
+async def unknown_time(scene: Scene) -> None:
+    """Neither NTP nor backend say what time it is, until a session is over."""
+    scene.clock(False)
+    await scene.csms.away()
+    scene.phase = "start"
+    await scene.plug(1)
+    await asyncio.sleep(0.5)
+    await scene.tap(TOKENS[0])
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]), 2.5)
+    await scene.stop_by_card(1, TOKENS[0])
+    await scene.leave(1)
+    await asyncio.sleep(1.0)
+    await scene.come_back()
+    await scene.plug(2)
+    await asyncio.sleep(0.5)
+    await scene.tap(TOKENS[1])
+    await scene.charge(2, lambda: scene.tap(TOKENS[1]), 1.0)
+    await scene.leave(2)
+
+
+async def bad_disk(scene: Scene) -> None:
+    """The disk takes nothing while energy flows, at the end, or both."""
+    scene.phase = "start"
+    await scene.plug(1)
+    await asyncio.sleep(0.5)
+    await scene.tap(TOKENS[0])
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]), 2.5)
+    scene.phase = "disk fails"
+    scene.disk(False)
+    await asyncio.sleep(3.0)
+    await scene.leave(1)
+    scene.phase = "disk fails"
+    await asyncio.sleep(2.0)
+    scene.disk(True)
+    scene.phase = "disk works"
+    await asyncio.sleep(8.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Story:
-    """`cars`: how many are plugged in, each charged once while nothing is cut."""
+    """`cars`: how many are plugged in, each charged once while nothing is cut. `settings`: of the station, in TOML.
+
+    `simulated`: only the simulation can tell it; `expects`: errors in the log that belong to it begin so.
+    """
 
     tell: Callable[[Scene], Awaitable[None]]
     cars: int = 1
+    settings: str = ""
+    simulated: bool = False
+    expects: tuple[str, ...] = ()
 
 
+RESUME = '[ocpp2]\n"TxCtrlr.ResumptionTimeout" = 600\n'
 STORIES = {
     "card first": Story(card_first),
     "cable first": Story(cable_first),
@@ -236,5 +339,11 @@ STORIES = {
     "offline": Story(offline),
     "broken link": Story(broken_link),
     "two outlets": Story(two, cars=2),
+    "reset": Story(reset),
+    "fault": Story(fault, cars=2),
+    "queue": Story(queue, cars=3),
+    "resumed": Story(broken_link, settings=RESUME, simulated=True),
+    "unknown time": Story(unknown_time, cars=2, simulated=True),
+    "bad disk": Story(bad_disk, simulated=True, expects=("storage: ",)),
 }
 OUTLETS = 2
