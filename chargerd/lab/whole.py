@@ -226,13 +226,12 @@ class Whole:
         near = _Touch(self.world, self._touched)
         watch = self._gate or (lambda point: None)
         memory: LinkMaker = lambda settings, **rest: MemoryLink(_present(self.csms), settings, watch=watch, **rest)  # noqa: E731
-        assert self._guard is not None
         loop, booted = self.loop, self._booted
         self.daemon = Daemon(
             self.config,
             Store.open(state_dir / "chargerd.db", inline=self._inline, gate=self._gate),
             Clock(lambda: loop.time() - booted, lambda: self.wall(), lambda: self.trusted()),
-            self._guard,
+            _WayToGuard(lambda: self._guard),
             meters={n: SimMeter(near, n) for n, o in enumerate(self.config.outlets, 1) if o.meter != NO_METER},
             readers=[
                 Reader(r.device, SimReader(near, "station" if r.evse is None else f"evse{r.evse}"), r.evse)
@@ -322,6 +321,32 @@ class Whole:
             "online": state.online,
             "outlets": [repr(o) for o in state.outlets],
         }
+
+
+class _WayToGuard:
+    """As a socket's path: whichever guard serves it when it is opened."""
+
+    def __init__(self, guard: Callable[[], NearGuard | None]) -> None:
+        self._guard = guard
+        self._opened: NearGuard | None = None
+
+    async def open(self) -> None:
+        guard = self._guard()
+        if guard is None:
+            raise OSError("there is no guard")
+        await guard.open()
+        self._opened = guard
+
+    def send(self, packet: bytes) -> bool:
+        return self._opened is not None and self._opened.send(packet)
+
+    async def receive(self) -> bytes:
+        return b"" if self._opened is None else await self._opened.receive()
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
 
 class _Touch(Near):
