@@ -54,6 +54,7 @@ class Clock:
         self.heeds_ntp = True  # ClockCtrlr.TimeSource names it
         self._offset: float | None = None
         self._boot = 0
+        self._began = 0.0  # of this boot, monotonic
         self._anchors: Sequence[Moment] = ()
         self._known = True
         self.on_known: Callable[[Moment], None] = lambda at: None
@@ -62,6 +63,7 @@ class Clock:
     def begin(self, boot: int, anchors: Sequence[Moment]) -> None:
         """This is boot `boot`; `anchors` are one moment each of the boots before it, oldest first."""
         self._boot, self._anchors = boot, tuple(a for a in anchors if a.boot != boot)
+        self._began = next((a.mono for a in anchors if a.boot == boot), self._mono())
         self._known = any(a.boot == boot and a.trusted for a in anchors)
 
     def now(self) -> Moment:
@@ -88,20 +90,23 @@ class Clock:
         return True
 
     def stamp(self, at: Moment) -> str:
-        """RFC 3339 of a moment, as well as it is known now: exact within a boot whose clock was learned later."""
+        """RFC 3339 of a moment, as well as it is known now."""
+        return text_of(self.wall_of(at))
+
+    def wall_of(self, at: Moment) -> float:
+        """Unix seconds of a moment, as well as they are known now: exact in a boot whose clock was learned later."""
         if at.trusted:
-            return text_of(at.wall)
+            return at.wall
         now = self.now()
         if at.boot == now.boot:
-            return text_of(now.wall - (now.mono - at.mono) if now.trusted else at.wall)
+            return now.wall - (now.mono - at.mono) if now.trusted else at.wall
         own = next((a for a in self._anchors if a.boot == at.boot), at)
         if own.trusted:  # that boot learned the time later
-            return text_of(own.wall + at.mono - own.mono)
+            return own.wall + at.mono - own.mono
+        # A boot that ended without knowing the time: after the last trusted one before it, in order; and before this.
         before = [a.wall for a in self._anchors if a.trusted and a.boot < at.boot]
-        if not before:
-            return text_of(at.wall)
-        # A boot that ended without knowing the time: after the last trusted one before it, in order.
-        return text_of(max(at.wall, max(before) + max(0.0, at.mono - own.mono)))
+        wall = max(at.wall, max(before) + max(0.0, at.mono - own.mono)) if before else at.wall
+        return min(wall, now.wall - (now.mono - self._began)) if now.trusted else wall
 
 
 def text_of(wall: float) -> str:

@@ -286,7 +286,7 @@ class Conversation:
             return
         if row.payload is None:
             stored = {key: value for key, value in out.payload.items() if key != "offline"}
-            row, changes = self.outbox.frozen(row, stored, row.message_id or self._rpc_id())
+            row, changes = self.outbox.frozen(row, stored, row.message_id or self._rpc.new_id())
             if not row.thin:
                 self.outbox.put_back()
                 self._host.save(changes)
@@ -498,9 +498,6 @@ class Conversation:
         self._flush()
 
     # ---- inside
-
-    def _rpc_id(self) -> str:
-        return f"{self._host.next_row():x}"
 
     def _flush(self) -> None:
         for frame in self._rpc.send():

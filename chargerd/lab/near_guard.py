@@ -102,6 +102,8 @@ class NearGuard:
     def _turn(self) -> None:
         now = self._loop.time()
         turn = max(self._last + 1, floor((now - self._began) / PERIOD + _GRID))
+        if now - self._at(turn) < _GRID * PERIOD:
+            now = self._at(turn)  # whatever the loop's clock adds to a jump
         if turn > self._last + 1:
             self._watched(turn - 1)
         self._last = turn

@@ -157,7 +157,7 @@ class Rpc:
         self.version: Version = version
         self.counters: Counter[str] = Counter()
         """How often: late, twice, stray, malformed, unknown type, flood, refused, dropped, unasked, disputed, sent."""
-        self._new_id = new_id
+        self.new_id = new_id
         self._limits = limits or Limits()
         self._ours: _Ours | None = None
         self._given_up: _Ours | None = None
@@ -194,7 +194,7 @@ class Rpc:
         if action not in schemas.actions(self.version):
             raise Unsendable(f"{action} is not an action of OCPP {self.version}")
         self._check_ours(action, "request", payload)
-        wire_id = self._new_id() if message_id is None else message_id
+        wire_id = self.new_id() if message_id is None else message_id
         if len(wire_id) > MAX_ID:
             raise Unsendable(f"message id of {len(wire_id)} characters, at most {MAX_ID}")
         self._put([CALL, wire_id, action, payload])

@@ -60,9 +60,18 @@ def test_a_boot_that_learned_the_time_later_is_exact_in_the_next_boot() -> None:
     assert rig.clock.stamp(early) == "2026-11-22T11:59:00.000Z"
 
 
+def test_no_moment_of_an_earlier_boot_lies_after_the_beginning_of_this_one() -> None:
+    late = NOON + 7200
+    rig = Rig(trusted=True, boot=2, anchors=(Moment(5.0, late, False, 1),))
+    rig.wall = NOON + 60
+    rig.mono = 160.0
+    assert rig.clock.stamp(Moment(65.0, late + 60, False, 1)) == text_of(NOON)
+
+
 def test_a_boot_that_never_knew_the_time_comes_after_the_last_one_that_did_in_order() -> None:
     anchors = (Moment(900.0, NOON, True, 1), Moment(5.0, WRONG, False, 2))
     rig = Rig(trusted=True, boot=3, anchors=anchors)
+    rig.wall = NOON + 3600
     stamps = [rig.clock.stamp(Moment(mono, WRONG + mono - 5, False, 2)) for mono in (5.0, 6.0, 66.0)]
     assert stamps == ["2026-11-22T12:00:00.000Z", "2026-11-22T12:00:01.000Z", "2026-11-22T12:01:01.000Z"]
 

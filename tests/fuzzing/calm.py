@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from chargerd.core.events import BootStatus
@@ -110,6 +111,9 @@ async def _hurry(hands: Hands) -> None:
         return
     for outlet in daemon.charger.state.outlets:
         await _gone(hands, outlet.site.rank)
+        if outlet.visit is not None and outlet.visit.held is not None:  # the owner of the cable does not come
+            with contextlib.suppress(CallFailed):
+                await hands.csms.desk(STATION).unlock(outlet.site.evse)
         if outlet.visit is not None and outlet.visit.tx is not None and outlet.live.known and not outlet.live.plug:
             try:
                 await daemon.operator.stop(outlet.site.rank)

@@ -11,10 +11,9 @@ from chargerd.ocpp.dialect import Dialect
 
 _WORDS = "Available Preparing Charging SuspendedEV SuspendedEVSE Finishing Reserved Unavailable Faulted"
 _LETTERS = dict(zip("ABCDEFGHI", _WORDS.split(), strict=True))
-_TABLE = "A:BCDEGHI B:ACDEFI C:ADEFHI D:ACEFHI E:ACDFHI F:ABHI G:ABHI H:ABCDEI I:ABCDEFGH"
-LEGAL = {
-    _LETTERS[row[0]]: frozenset(_LETTERS[letter] for letter in row[2:]) for row in _TABLE.split()
-}  # 1.6 §4.9, connectorId above 0
+_TABLE = "A:BCDEGHI B:ACDEFHI C:ADEFHI D:ACEFHI E:ACDFHI F:ABHI G:ABHI H:ABCDEI I:ABCDEFGH"
+LEGAL = {_LETTERS[row[0]]: frozenset(_LETTERS[letter] for letter in row[2:]) for row in _TABLE.split()}
+"""1.6 §4.9, connectorId above 0; and B8, which is B1 and A8 in one: whoever prepared is sent away for good."""
 Complain = Callable[[str], None]
 
 

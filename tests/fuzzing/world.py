@@ -173,7 +173,7 @@ class _Play:
     # ---- seeing
 
     def say(self, kind: str, text: str) -> None:
-        line = f"{self._loop.time():.6f} {kind} {text}"
+        line = f"{self._loop.time():.6f} {kind} {text}".replace(str(self._folder), "")
         self._hash.update(line.encode() + b"\n")
         if self._keep:
             self._log.append(line)

@@ -180,6 +180,20 @@ def test_self_test_fails(result: str) -> None:
     assert bench.faults() == set()
 
 
+def test_a_failure_with_no_vehicle_there_is_tested_anew_when_it_is_to_be_cleared() -> None:
+    bench = Bench()
+    bench.test_result = False
+    bench.run(2.0)
+    assert "ResidualSelfTest" in bench.state.faults
+    assert bench.hear(ClearFault(1, "ResidualSelfTest", "tech")) == ""
+    bench.run(3.0)
+    assert "ResidualSelfTest" in bench.state.faults
+    bench.test_result = True
+    assert bench.hear(ClearFault(1, "ResidualSelfTest", "tech")) == ""
+    bench.run(3.0)
+    assert "ResidualSelfTest" not in bench.state.faults
+
+
 def test_a_service_self_test_can_take_the_failure_back() -> None:
     bench = Bench()
     bench.test_result = False
@@ -264,7 +278,7 @@ def test_diode_lost_under_load() -> None:
 
 @pytest.mark.parametrize("ohms", [50.0, 150.0, 3000.0])
 def test_proximity_in_the_gaps(ohms: float) -> None:
-    bench = Bench(SOCKET)
+    bench = Bench()
     bench.ohms, bench.level = ohms, "B"
     assert 0.5 <= until_fault(bench, "ProximityFault") <= 0.56
     assert bench.details(Kind.CABLE_IN) == ["0"]
@@ -274,7 +288,7 @@ def test_proximity_in_the_gaps(ohms: float) -> None:
 
 
 def test_a_vehicle_without_a_cable() -> None:
-    bench = Bench(SOCKET)
+    bench = Bench()
     bench.level = "B"
     assert until_fault(bench, "ProximityFault") <= 0.56
     assert bench.state.plug == 0
@@ -288,7 +302,7 @@ def test_proximity_changes_under_load(ohms: float) -> None:
 
 
 def test_lock_does_not_engage() -> None:
-    bench = Bench(SOCKET)
+    bench = Bench()
     bench.ohms, bench.level, bench.pin_stuck = OHMS[32], "C", True
     bench.run(2.0)
     bench.permit()
