@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 POISON_MOST, POISON_WITHIN = 5, 60.0
 LAZY = 300.0  # s that periodic samples wait for company on their way to the disk
+UNSURE_MOST = 64
 STORAGE_LOOK = 1.0  # s between looks whether the disk works again
 EXIT_POISON = 70
 SET_ASIDE = "EventSetAside"
@@ -107,6 +108,7 @@ class Charger:
         self._row = next_row
         self._fold: Fold = fold or {}  # as it was written last
         self._lazy: asyncio.TimerHandle | None = None
+        self._unsure: deque[Session] = deque(maxlen=UNSURE_MOST)  # of the history, with stamps that are no good
         self._wake: asyncio.TimerHandle | None = None
         self._poison: deque[float] = deque(maxlen=POISON_MOST)
         self._poisoned = 0
@@ -198,7 +200,9 @@ class Charger:
         self.state = done.state
         if isinstance(event, GuardLost):
             self._given.clear()
-        sessions = [self._session(r) for r in done.records if isinstance(r, Session)]
+        ended = [record for record in done.records if isinstance(record, Session)]
+        self._unsure.extend(record for record in ended if not self._timed(record))
+        sessions = [self._session(record) for record in ended]
         lazy = not (rows or sessions) and _may_be_lost(changes)
         rows |= self._fold_rows()
         writes = bool(rows or changes or sessions)
@@ -358,14 +362,14 @@ class Charger:
         self.feed(Storage(True))
 
     def _session(self, record: Session) -> StoredSession:
-        started, ended = record.started, record.ended
+        ended, began = record.ended, self._clock.wall_of(record.started)
         return StoredSession(
             uid=record.tx,
             outlet=record.outlet,
             token=record.token,
-            started=self._clock.wall_of(started),
-            ended=self._clock.wall_of(ended),
-            trusted=started.trusted and ended.trusted,
+            started=began,
+            ended=max(began, self._clock.wall_of(ended)),
+            trusted=self._timed(record),
             start_wh=record.begin_wh,
             end_wh=record.end_wh,
             reason=record.reason.value,
@@ -376,6 +380,16 @@ class Charger:
         if not self._dead and self.uncommitted:
             log.error("restart: %s, although the disk does not take what happened", command.kind.value)
             self._leave(_exit_code(command))
+
+    def _timed(self, record: Session) -> bool:
+        return self._clock.knows(record.started) and self._clock.knows(record.ended)
+
+    def time_known(self) -> None:
+        """What the history was told before that is put right."""
+        sessions = [self._session(record) for record in self._unsure]
+        self._unsure.clear()
+        if sessions:
+            self._commit(Batch(sessions=sessions))
 
     # ---- time and poison
 

@@ -93,6 +93,11 @@ class Clock:
         """RFC 3339 of a moment, as well as it is known now."""
         return text_of(self.wall_of(at))
 
+    def knows(self, at: Moment) -> bool:
+        """Was that moment's time good, or has it become so since?"""
+        now = self.now()
+        return at.trusted or (at.boot == now.boot and now.trusted)
+
     def wall_of(self, at: Moment) -> float:
         """Unix seconds of a moment, as well as they are known now: exact in a boot whose clock was learned later."""
         if at.trusted:

@@ -187,6 +187,7 @@ class Daemon:
 
     def _time_known(self, at: Moment) -> None:
         self.store.submit(Batch(anchor=at))
+        self.charger.time_known()
 
     # ---- the backend
 

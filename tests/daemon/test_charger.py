@@ -18,6 +18,7 @@ from chargerd.core.commands import Answer, Outcome, SetPermit, Show, WishLock
 from chargerd.core.events import (
     AvailabilityAsked,
     CableIn,
+    CardsChanged,
     ClearCacheAsked,
     Event,
     Fault,
@@ -35,7 +36,7 @@ from chargerd.core.state import OutletSite, Site
 from chargerd.core.token import Token
 from chargerd.core.variables import Variables
 from chargerd.daemon.charger import LAZY, Charger
-from chargerd.daemon.clock import Clock
+from chargerd.daemon.clock import Clock, text_of
 from chargerd.daemon.conversation import Conversation
 from chargerd.daemon.store import Batch, Store
 from chargerd.lab.pace import VirtualLoop, run
@@ -479,5 +480,33 @@ def test_the_dead_do_nothing(tmp_path: Path) -> None:
         rig.feed(Power(1, True))
         await asyncio.sleep(300)
         assert rig.said == []
+
+    scene(play, tmp_path)
+
+
+def test_the_history_is_put_right_when_the_time_becomes_known(tmp_path: Path) -> None:
+    """A session that began in good time and ends after a restart, with the clock a day behind and nobody to ask yet."""
+    sure, wall = [True], [EPOCH]
+
+    async def play(rig: Rig) -> None:
+        rig.clock = rig.charger._clock = Clock(rig.loop.time, lambda: wall[0] + rig.loop.time(), lambda: sure[0])
+        rig.clock.begin(1, ())
+        rig.clock.on_known = lambda at: rig.charger.time_known()
+        rig.charger.feed(CardsChanged(((ANN.id.casefold(), None),)))
+        rig.truth()
+        rig.plug()
+        rig.tap()
+        await asyncio.sleep(0.1)
+        sure[0], wall[0] = False, EPOCH - 86_400
+        await asyncio.sleep(60)
+        rig.truth(1, 0)
+        await asyncio.sleep(3)
+        [before] = rig.disk.sessions()
+        assert (before.trusted, before.ended - before.started) == (False, 0.0)
+        rig.clock._known = False
+        assert rig.clock.learn(text_of(EPOCH + rig.loop.time()))
+        [after] = rig.disk.sessions()
+        assert after.trusted
+        assert 59 < after.ended - after.started < 64
 
     scene(play, tmp_path)

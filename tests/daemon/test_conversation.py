@@ -287,6 +287,7 @@ def test_a_row_is_on_the_disk_with_its_words_before_it_is_said_and_is_repeated_w
         assert first[2] == "StartTransaction"
         [row] = [row for row in rig.conversation.outbox.rows() if row.kind == "start"]
         assert (row.payload, row.message_id) == (first[3], first[1])
+        assert first[1].startswith("id-")  # minted: a number of the row's comes again when a boot could not be written
         backend.fail()
         for _ in range(62):
             await asyncio.sleep(1)
