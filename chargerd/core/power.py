@@ -14,9 +14,12 @@ from chargerd.core.points import ENERGY
 from chargerd.core.records import ChargingState
 from chargerd.core.sharing import share
 from chargerd.core.state import Outlet, Station
-from chargerd.core.status import LOWEST_AMPS, barred, beginning, blocking, charging_state
+from chargerd.core.status import FLOWS, LOWEST_AMPS, barred, beginning, blocking, charging_state
+from hal.api import MeterReading
 
 SETTLING = 7.0  # s until silence is told: self-test and lock, then up to 5 s of a vehicle (IEC 61851-1 A.6 #6)
+STILL = 20.0  # s without a charging current until the vehicle has paused, and not only not begun
+VOLTS = 230.0
 LEAVING = 0.5  # s from the contactor's opening until it is clear that the vehicle is still there
 
 
@@ -39,8 +42,30 @@ def switched(draft: Draft, rank: int, on: bool) -> None:
     """The contactor closed or opened; why it opened may be known only a moment later."""
     opened = draft.outlet(rank).live.powered and not on
     draft.set_live(rank, powered=on)
+    drawn(draft, rank, None)
     if opened:
         draft.set_live(rank, settling_until=draft.now.mono + LEAVING)
+
+
+def drawn(draft: Draft, rank: int, reading: MeterReading | None) -> None:
+    """A vehicle may pause with its contactor closed: then it is suspended, as the meter sees (E01.FR.19, 1.6 §4.9).
+
+    A meter that tells neither current nor power cannot see it.
+    """
+    live = draft.outlet(rank).live
+    if not live.powered or reading is None or _flows(reading):
+        since, resting = None, False
+    else:
+        since = draft.now.mono if live.still_since is None else live.still_since
+        resting = draft.now.mono - since >= STILL
+    if (since, resting) != (live.still_since, live.resting):
+        draft.set_live(rank, still_since=since, resting=resting)
+
+
+def _flows(reading: MeterReading) -> bool:
+    if reading.amps is not None:
+        return max(reading.amps) >= FLOWS
+    return reading.power is None or reading.power >= FLOWS * VOLTS
 
 
 def settle(draft: Draft) -> None:

@@ -138,6 +138,8 @@ class Live:
     cable_amps: float = 0.0
     ready: bool = False
     powered: bool = False
+    still_since: float | None = None  # monotonic; the contactor is closed and the vehicle was seen taking nothing
+    resting: bool = False  # and that for so long that it has paused
     locked: bool = False
     offered: float = 0.0
     faults: frozenset[str] = frozenset()

@@ -188,6 +188,7 @@ def _metered(draft: Draft, event: Metered) -> None:
     rank = event.outlet
     if event.reading is not None:
         draft.set_live(rank, reading=event.reading)
+        power.drawn(draft, rank, event.reading)
     found = draft.visit(rank)
     if not event.asked or found is None or found.tx is None:
         return
@@ -211,6 +212,8 @@ def _truth(draft: Draft, event: OutletTruth) -> None:
         locked=event.locked,
         offered=event.offered,
     )
+    if not event.powered:
+        power.drawn(draft, event.outlet, None)
     _set_faults(draft, event.outlet, (own - {"GuardLost"}) | frozenset(event.faults))
 
 

@@ -13,6 +13,7 @@ from chargerd.core.records import ChargingState, Reason
 from chargerd.core.state import Outlet, Station
 
 LOWEST_AMPS = 6.0  # below there is no code on the pilot (IEC 61851-1 table A.8)
+FLOWS = 1.0  # A from which on a phase carries a charging current, and not only what keeps electronics awake
 
 # Faults that end a transaction, with the reason; every other fault only suspends it.
 ENDING_FAULTS: dict[str, Reason] = {
@@ -95,7 +96,7 @@ def charging_state(outlet: Outlet) -> ChargingState:
     """The charging state of the transaction or visit here (2.x ChargingStateEnumType)."""
     visit, live = outlet.visit, outlet.live
     if live.powered:
-        return ChargingState.CHARGING
+        return ChargingState.SUSPENDED_EV if live.resting else ChargingState.CHARGING
     if visit is None or live.plug == 0:
         return ChargingState.IDLE
     tx = visit.tx

@@ -10,6 +10,7 @@ from chargerd.core.events import (
     CableIn,
     CableOut,
     LinkDown,
+    Metered,
     Power,
     RemoteStart,
     RemoteStop,
@@ -24,6 +25,7 @@ from chargerd.core.records import Cause, Reason, Sampled, Session, Transaction
 from chargerd.core.state import TxWindow
 from chargerd.core.status import Joint
 from chargerd.core.token import Standing, Token, Verdict
+from hal.api import MeterReading
 from tests.core.desk import Desk
 
 ANN = Token("04AABBCC")
@@ -482,3 +484,119 @@ def test_clock_aligned_values_come_for_idle_outlets_too() -> None:
     aligned = [r for r in desk.records if isinstance(r, Transaction | Sampled) and r.cause is Cause.CLOCK]
     assert [type(r) for r in aligned] == [Transaction, Sampled]
     assert all(r.at.wall % 900 == 0 for r in aligned)
+
+
+@pytest.mark.req("F01.FR.06", "F02.FR.14", "F02.FR.22")
+def test_a_remote_start_for_an_evse_waits_for_a_cable_at_any_of_its_connectors_and_no_other() -> None:
+    desk = Desk(outlets=4, connectors=2, window=None)
+    desk.feed(RemoteStart(7, ANN, None, 99, evse=2))
+    assert desk.answers()[-1].outcome is Outcome.ACCEPTED
+    plug_in(desk, 1, 51)
+    assert desk.told() == []
+    plug_in(desk, 4, 54)
+    assert [(r.outlet, r.token, r.remote_id) for r in desk.transactions()] == [(4, ANN, 99)]
+    assert (desk.permit(1), desk.permit(4)) == (0, 32)
+
+
+@pytest.mark.req("F01.FR.06")
+def test_of_several_connectors_a_remote_start_is_for_the_one_where_somebody_waits() -> None:
+    desk = Desk(outlets=4, connectors=2)
+    desk.feed(CableIn(3, 32.0))
+    plug_in(desk, 4, 54)
+    desk.feed(RemoteStart(7, ANN, evse=2))
+    assert desk.transactions()[0].outlet == 4
+
+
+@pytest.mark.req("E01.FR.14")
+def test_one_evse_has_one_transaction_and_the_other_connector_waits_for_its_end() -> None:
+    desk = Desk(outlets=2, connectors=2, window=TxWindow(frozenset({"EVConnected"}), frozenset({"EVConnected"})))
+    plug_in(desk, 1, 51)
+    plug_in(desk, 2, 52)
+    assert [(r.edge.value, r.outlet) for r in desk.transactions()] == [("started", 1)]
+    tap(desk, ANN)
+    tap(desk, BOB)
+    assert (desk.permit(1), desk.permit(2)) == (32, 0)
+    unplug(desk, 1, 51)
+    desk.truth(2, 52, True)
+    assert [(r.edge.value, r.outlet) for r in desk.transactions()][-1] == ("started", 2)
+    assert desk.permit(2) == 0
+
+
+def test_a_card_at_the_reader_of_one_evse_is_for_no_other() -> None:
+    desk = Desk(outlets=4, connectors=2)
+    tap(desk, ANN, evse=1)
+    plug_in(desk, 3, 53)
+    assert desk.permit(3) == 0
+    plug_in(desk, 2, 52)
+    assert desk.permit(2) == 32
+
+
+def test_freely_every_vehicle_at_a_cable_that_hangs_there_is_served_once() -> None:
+    desk = Desk(backend=False, free=True, unlock_on_ev_disconnect="false")
+    plug_in(desk)
+    desk.charge()
+    desk.feed(Power(1, False))
+    desk.feed(VehicleOut(1, 41))
+    assert desk.sent(WishLock)[-1] == WishLock(1, False)  # nobody has a card that could free it
+    assert desk.status() is Joint.FINISHING
+    desk.feed(VehicleIn(1, 42))
+    assert desk.permit() == 32
+
+
+@pytest.mark.req("E10.FR.01", "E09.FR.03")
+def test_a_cable_drawn_out_of_a_waiting_transaction_leaves_nothing_to_wait_for_long() -> None:
+    desk = Desk(stop_on_ev_disconnect="false", sample_interval="0")
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(Power(1, False))
+    desk.feed(VehicleOut(1, 41))
+    desk.after(3600)
+    assert desk.told()[-1] == ("updated", "vehicle-out")
+    desk.feed(CableOut(1))  # no lock, or a broken one
+    desk.after(59)
+    assert desk.told()[-1] == ("updated", "vehicle-out")
+    desk.after(2)
+    assert (desk.told()[-1], desk.transactions()[-1].reason) == (("ended", "vehicle-out"), Reason.VEHICLE_OUT)
+
+
+@pytest.mark.req("1.6 §3.4.4", "C10.FR.13")
+def test_an_expired_card_is_not_an_unknown_one() -> None:
+    desk = Desk(offline_unknown_ids="true")
+    tap(desk, ANN, Verdict(Standing.ACCEPTED, expires=desk.wall + 100))
+    tap(desk, ANN)
+    desk.feed(LinkDown())
+    plug_in(desk)
+    desk.after(101)
+    desk.feed(TokenSeen(ANN))
+    assert desk.permit() == 0
+    desk.feed(TokenSeen(BOB))
+    assert desk.permit() == 32
+
+
+@pytest.mark.req("E01.FR.19")
+@pytest.mark.parametrize(("amps", "power", "rests"), [(0.4, None, True), (None, 60.0, True), (None, None, False)])
+def test_a_vehicle_rests_when_the_meter_says_so(amps: float | None, power: float | None, rests: bool) -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    for _ in range(3):
+        desk.after(10)
+        three = None if amps is None else (amps, 0.0, 0.0)
+        desk.feed(Metered(1, MeterReading(desk.now, desk.register, power, three)))
+    assert (desk.status() is Joint.SUSPENDED_EV) is rests
+    desk.feed(Metered(1, MeterReading(desk.now, desk.register, 11_000.0, (16.0, 16.0, 16.0))))
+    assert desk.status() is Joint.CHARGING
+
+
+def test_a_remote_start_takes_no_cable_that_waits_for_its_owner() -> None:
+    desk = Desk(unlock_on_ev_disconnect="false")
+    plug_in(desk)
+    tap(desk, ANN)
+    desk.feed(Power(1, False))
+    desk.feed(VehicleOut(1, 41))
+    desk.feed(RemoteStart(7, BOB, 1))
+    assert desk.answers()[-1].outcome is Outcome.REJECTED
+    desk.feed(RemoteStart(8, ANN, 1))
+    assert desk.answers()[-1].outcome is Outcome.ACCEPTED

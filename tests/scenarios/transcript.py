@@ -119,6 +119,8 @@ def perform(scenario: Scenario, folder: Path, version: str) -> list[tuple[str, s
         name, is_set, value = word.partition("=")
         if name == "outlets":
             options["outlets"] = int(value)
+        elif name == "readers":
+            options["readers"] = tuple(int(evse) if evse != "station" else None for evse in value.split(","))
         elif is_set:
             settings[name] = value
     seen: list[tuple[str, str, str]] = []
@@ -227,8 +229,8 @@ def _lock(engaged: bool | None) -> str:
 # ---------------------------------------------------------------- steps
 
 
-async def _tap(at: Round, name: str) -> None:
-    await at.whole.tap(CARDS[name])
+async def _tap(at: Round, name: str, reader: str = "station") -> None:
+    await at.whole.sim("tap", uid=CARDS[name], reader=reader)
 
 
 async def _taps(at: Round, *names: str) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from chargerd.core.events import TransactionAnswered
 from chargerd.core.records import Cause, ChargingState, Edge, Reason, Transaction
 from chargerd.core.state import Station
+from chargerd.core.status import FLOWS
 from chargerd.ocpp.dialect import Draft, Fold, Json, Learned, Outgoing, Stamp
 from chargerd.ocpp.outbox import ASKED, START
 from chargerd.ocpp.v2.meter import CONTEXT, measured, rendered, sampled_set
@@ -27,7 +28,6 @@ from chargerd.ocpp.v2.words import bounded, id_token, place, token_of, verdict
 UPDATE = "update"
 END = "end"
 KEPT_MOST = 32  # sets of values that the last message carries beside the end
-FLOWS = 1.0  # A from which on a phase counts as used
 
 _KIND = {Edge.STARTED: START, Edge.UPDATED: UPDATE, Edge.ENDED: END}
 _TYPE = {Edge.STARTED: "Started", Edge.UPDATED: "Updated", Edge.ENDED: "Ended"}
