@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from chargerd.cli.talk import Control, Failed, Unreachable
@@ -99,21 +98,17 @@ class Charger:
             self.sim("unplug", outlet=1)
         self.available()
 
+    def dpkg(self, how: str, *names: str) -> None:
+        """Of packages that lie in /root."""
+        self.machine.run("sh", "-c", f"cd /root && dpkg {how} {' '.join(names)}", timeout=120)
+
     def must_charge_on(self, openings: int, what: str) -> None:
         if self.openings != openings or not self.physical["contactor"]:
             raise Trouble(f"{what}: the contactor opened, the car did not charge on")
 
-    def write(self, path: str, text: str) -> None:
-        """A file of the machine; in `/run` of the running one."""
-        target = self.machine.inside(path) if path.startswith("/run") else self.machine.disk / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-
-    def drop_in(self, unit: str, name: str, text: str) -> None:
-        """A setting of a unit until the next boot."""
-        self.write(f"/run/systemd/system/{unit}.d/{name}.conf", text)
-        self.machine.run("systemctl", "daemon-reload")
-
-    def undo(self, unit: str, name: str) -> None:
-        Path(self.machine.inside(f"/run/systemd/system/{unit}.d/{name}.conf")).unlink()
+    def drop_in(self, unit: str, settings: str) -> None:
+        """Service settings of this machine for a unit."""
+        folder = self.machine.disk / "etc/systemd/system" / f"{unit}.d"
+        folder.mkdir()
+        (folder / "here.conf").write_text(f"[Service]\n{settings}\n")
         self.machine.run("systemctl", "daemon-reload")

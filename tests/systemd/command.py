@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="chargerd-system-", dir="/var/tmp"))
     try:
         below = _timed("root", lambda: root(given.cache, given.suite))
-        packages = _timed("packages", lambda: build(given.cache))
+        packages = _timed("packages", lambda: build(given.cache, given.suite))
         newer = _timed("a later version of them", lambda: later(packages, folder / "later"))
         for file in (packages.chargerd, packages.sim):
             _say(f"               {file.name}: {file.stat().st_size // 1000} kB")

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 INCLUDE = (
@@ -19,10 +19,18 @@ INCLUDE = (
 MIRROR = "http://deb.debian.org/debian"
 UNWANTED = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
 BOOT, COMMAND = 60.0, 60.0  # s
+ASKED = "--system-call-filter=adjtimex clock_adjtime"  # the state of the clock, which a container hides otherwise
+REBOOT = 133  # exit status of systemd-nspawn with --keep-unit
 
 
 class Trouble(Exception):
     """The machine does not do what it should; the text says what."""
+
+
+def must(true: object, what: str) -> None:
+    """Raises Trouble."""
+    if not true:
+        raise Trouble(what)
 
 
 def until(what: Callable[[], object], limit: float, name: str) -> float:
@@ -35,9 +43,9 @@ def until(what: Callable[[], object], limit: float, name: str) -> float:
     return time.monotonic() - began
 
 
-def root(cache: Path, suite: str) -> Path:
-    """A minimal root of `suite` with what chargerd depends on, made once."""
-    mark = hashlib.sha256(" ".join((suite, *INCLUDE)).encode()).hexdigest()[:8]
+def root(cache: Path, suite: str, include: Sequence[str] = INCLUDE) -> Path:
+    """A minimal root of `suite` with these packages, by default what chargerd depends on; made once."""
+    mark = hashlib.sha256(" ".join((suite, *include)).encode()).hexdigest()[:8]
     home = cache / f"{suite}-{mark}"
     if not home.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -45,9 +53,9 @@ def root(cache: Path, suite: str) -> Path:
         shutil.rmtree(made, ignore_errors=True)
         options = [f"--dpkgopt=path-exclude={path}" for path in UNWANTED]
         command = ["eatmydata", "mmdebstrap", "--quiet", "--variant=minbase", *options]
-        _must(
+        do(
             *command,
-            f"--include={','.join(INCLUDE)}",
+            f"--include={','.join(include)}",
             suite,
             str(made),
             os.environ.get("DEBIAN_MIRROR", MIRROR),
@@ -67,7 +75,7 @@ class Machine:
         for each in ("upper", "work", "root"):
             (folder / each).mkdir(parents=True)
         layers = f"lowerdir={below},upperdir={folder / 'upper'},workdir={folder / 'work'}"
-        _must("mount", "-t", "overlay", "overlay", "-o", layers, str(self.disk))
+        do("mount", "-t", "overlay", "overlay", "-o", layers, str(self.disk))
         (self.disk / "etc/machine-id").write_text(f"{hashlib.sha256(bytes(folder)).hexdigest()[:32]}\n")
         (self.disk / "var/log/journal").mkdir(exist_ok=True)  # the journal outlives a boot
 
@@ -78,7 +86,7 @@ class Machine:
         console = (self.folder / "console.log").open("ab")
         command = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--private-network")
         self._nspawn = subprocess.Popen(
-            [*command, "--console=read-only", "--machine=charger", "-D", str(self.disk)],
+            [*command, ASKED, "--console=read-only", "--machine=charger", "-D", str(self.disk)],
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             stdin=subprocess.DEVNULL, stdout=console, stderr=console,
         )  # fmt: skip
@@ -96,9 +104,9 @@ class Machine:
             self._nspawn = None
 
     @property
-    def boots(self) -> int:
-        """The process id of its init: another one after a reboot."""
-        return self._first()
+    def reboots(self) -> bool:
+        """It has ended in order to be booted again."""
+        return self._nspawn is not None and self._nspawn.poll() == REBOOT
 
     def end(self) -> None:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -158,7 +166,8 @@ def machine(below: Path, folder: Path) -> Iterator[Machine]:
         made.end()
 
 
-def _must(*command: str, timeout: float = COMMAND) -> None:
+def do(*command: str, timeout: float = COMMAND) -> None:
+    """A command out here. Raises Trouble."""
     done = subprocess.run(command, text=True, capture_output=True, timeout=timeout, check=False)
     if done.returncode:
-        raise Trouble(f"{' '.join(command)}: {done.stderr[-2000:]}")
+        raise Trouble(f"{' '.join(command)}: {(done.stdout + done.stderr)[-2000:]}")
