@@ -147,7 +147,7 @@ class Story:
         given = "CAP_SYS_NICE CAP_IPC_LOCK"
         self.c.drop_in(GUARD, f"CapabilityBoundingSet={given}\nAmbientCapabilities={given}")
         self.c.drop_in(WORLD, "CPUSchedulingPolicy=fifo\nCPUSchedulingPriority=41")
-        self.m.run("systemctl", "restart", WORLD, GUARD)
+        self.m.run("systemctl", "restart", WORLD, GUARD, DAEMON)
         self.c.available()
         said = self.m.out("chrt", "-p", str(self.c.pid(GUARD)))
         must("SCHED_FIFO" in said and "priority: 40" in said, f"the guard does not run in real time: {said}")
