@@ -69,7 +69,7 @@ def test_the_commands_start(installed: Path, command: str) -> None:
     assert "usage" in run(installed.parent / command, "--help").lower()
 
 
-@pytest.mark.parametrize("name", ["run", "dev", "hardware"])
+@pytest.mark.parametrize("name", ["run", "dev", "hardware", "pi"])
 def test_lock_files_pin_and_hash_everything_and_name_no_registry(name: str) -> None:
     text = (ROOT / "deploy" / "requirements" / f"{name}.txt").read_text()
     assert not re.search(r"https?:|--(extra-)?index-url|--find-links", text)

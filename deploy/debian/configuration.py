@@ -17,14 +17,11 @@ HEAD = """\
 
 
 def installed() -> str:
-    text = reference()
-    text = _once(r'^url = "ws:.*"$', 'url = "none"', text)
-    text = _once(r'^meter = "sim:.*"$', '#meter = "none"', text)
-    text = _once(r'^board = "sim:.*"$', '#board = ""', text)
+    text = _once(r'^url = "ws:.*"$', 'url = "none"', reference())
+    text = _once(r'^board = "sim:.*"$', '#board = "pi:reference-pi4"', text)
     text = _once(r"^\[\[reader\]\]$", "#[[reader]]", text)
     text = _once(r'^device = "sim:.*"$', '#device = "pcsc:"', text)
-    assert not re.search(r"^[^#]*sim:", text, re.MULTILINE)
-    return HEAD + text
+    return re.sub(r'^(\w+) = "sim:.*"$', r'#\1 = "none"', text, flags=re.MULTILINE)
 
 
 def simulated() -> str:

@@ -16,6 +16,7 @@ from tests.systemd.machine import Trouble, do, root
 ROOT = Path(__file__).resolve().parents[2]
 LATER = "9.0.0"
 BUILD = (
+    "swig",
     "python3-venv", "python3-dev", "gcc", "pkg-config", "libpcsclite-dev", "libsystemd-dev", "dpkg-dev", "binutils",
     "ca-certificates",
 )  # fmt: skip

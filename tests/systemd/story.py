@@ -32,6 +32,7 @@ class Story:
     def steps(self) -> Iterator[Step]:
         yield "boot", lambda: f"systemd {self.m.boot() and self.m.out('systemctl', '--version').split()[1]}"
         yield "install, unconfigured: refused by name", self.install
+        yield "a board that is not there is an error, never a simulation", self.without_board
         yield "a simulated world, chosen explicitly", self.configure
         yield "people: reads, acts, stranger", self.people
         yield "secrets and files are not theirs", self.files
@@ -75,6 +76,15 @@ class Story:
         must(self.m.show(GUARD, "ExecMainStatus") == "78", "the guard did not refuse")
         must(self.m.show(DAEMON, "NRestarts") == "0", "the daemon did not stay")
         return f"dpkg {took:.1f} s"
+
+    def without_board(self) -> str:
+        self.m.run("sed", "-i", "s/^#board =/board =/", CONFIG)
+        self.m.run("systemctl", "restart", DAEMON, GUARD, check=False)
+        until(lambda: self.m.show(GUARD, "ExecMainStatus") == "69", READY, "the guard misses its board")
+        said = self.m.out("journalctl", "--no-pager", "-u", GUARD, "-n", "20")
+        must("GPIO" in said or "PWM" in said or "SPI" in said, f"it does not say what is missing: {said}")
+        until(lambda: "GuardLost" in self.c.ctl("status")[1], READY, "the daemon says that there is no guard")
+        return next(line.partition("chargerd-guard: ")[2] for line in said.splitlines() if "chargerd-guard: " in line)
 
     def configure(self) -> str:
         self.c.dpkg("-i", self.packages.sim.name)

@@ -63,8 +63,8 @@ def test_a_charger_as_installed_has_no_board_and_says_so() -> None:
 
 
 def test_with_a_board_it_is_whole() -> None:
-    config = parse(configuration().replace('#board = ""', 'board = "pi:v1"'), "chargerd.toml")
-    assert (config.guard.board, config.backend, config.readers) == ("pi:v1", False, ())
+    config = parse(configuration().replace("#board =", "board ="), "chargerd.toml")
+    assert (config.guard.board, config.backend, config.readers) == ("pi:reference-pi4", False, ())
 
 
 def test_a_simulated_one_stands_in_the_world_of_its_unit() -> None:
