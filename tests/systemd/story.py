@@ -16,6 +16,7 @@ from tests.systemd.packages import Packages
 from tests.systemd.trials import LATCH, Trials
 
 EXPOSURE = 2.0
+HOME = "/usr/lib/chargerd"
 PEOPLE = {"reader": "chargerd", "actor": "chargerd-admin", "stranger": ""}
 SIM_CONFIG = "/usr/share/chargerd-sim/chargerd.toml"
 Step = tuple[str, Callable[[], str]]
@@ -167,7 +168,7 @@ class Story:
         ask = "import smartcard.scard as s; print(s.SCardEstablishContext(s.SCARD_SCOPE_USER)[0])"
         answers = {}
         for user in ("chargerd", "stranger"):
-            command = ("/usr/lib/chargerd/bin/python3", "-IB", "-c", ask)
+            command = (f"{HOME}/bin/python3", "-IB", "-c", ask)
             answers[user] = self.m.run(*command, user=user).stdout.strip()
         asks = self.m.run("test", "-e", "/usr/share/polkit-1/actions/org.debian.pcsc-lite.policy", check=False)
         must(answers["chargerd"] == "0", f"the daemon may not use pcscd: {answers}")
@@ -199,6 +200,8 @@ class Story:
             "sh", "-c", "find /usr/lib/chargerd -newer /var/lib/dpkg/info/chargerd.list -type f | head"
         )
         must(not strange, f"new below /usr/lib/chargerd: {strange}")
+        compiled = "import os; os.chdir('/tmp'); import gpiozero.pins.lgpio, smartcard.scard, systemd.daemon"
+        self.m.run(f"{HOME}/bin/python3", "-IB", "-c", compiled)
         return self._import_times()
 
     def _import_times(self) -> str:
@@ -206,7 +209,7 @@ class Story:
         took = {}
         for name, options in (("with", ()), ("without", ("-X", "pycache_prefix=/nowhere"))):
             began = time.monotonic()
-            self.m.run("/usr/lib/chargerd/bin/python3", "-IB", *options, "-c", load)
+            self.m.run(f"{HOME}/bin/python3", "-IB", *options, "-c", load)
             took[name] = time.monotonic() - began
         return f"the daemon's imports take {took['with']:.2f} s; {took['without']:.2f} s without shipped bytecode"
 

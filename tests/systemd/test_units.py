@@ -39,8 +39,9 @@ def test_both_are_watched_started_again_and_given_up_at_last(name: str, seconds:
     assert {"StartLimitIntervalSec", "StartLimitBurst", "OnFailure"} <= {key for key, _ in found}
 
 
-def test_a_daemon_that_hangs_at_each_start_meets_its_start_limit() -> None:
-    found = dict(unit("chargerd.service"))
+@pytest.mark.parametrize("name", ["chargerd.service", "chargerd-guard.service"])
+def test_one_that_hangs_at_each_start_meets_its_start_limit(name: str) -> None:
+    found = dict(unit(name))
     minutes, burst = int(found["StartLimitIntervalSec"].removesuffix("min")), int(found["StartLimitBurst"])
     assert burst * (int(found["WatchdogSec"]) + int(found["RestartSec"])) < minutes * 60
 

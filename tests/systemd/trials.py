@@ -145,7 +145,7 @@ class Trials:
         self.m.run("systemctl", "reset-failed", GUARD)
         began = time.monotonic()
         while self.m.show(GUARD, "ActiveState") != "failed":
-            must(time.monotonic() - began < 60, "no start limit of the guard")
+            must(time.monotonic() - began < 90, "no start limit of the guard")
             if c.pid(GUARD):
                 self.m.signal(GUARD, "KILL")
             time.sleep(0.2)
