@@ -11,8 +11,9 @@ from dataclasses import replace
 from chargerd.core.commands import BootCause, SendBoot, SendHeartbeat
 from chargerd.core.draft import Draft
 from chargerd.core.events import BootAnswered, BootStatus
-from chargerd.core.variables import check
+from chargerd.core.variables_table import DAY
 
+LONGEST = 30 * DAY  # s; a backend that says more has mistaken its unit, and would never hear of us again
 RETRY = 30.0  # s; after no usable answer, and where the backend leaves the pause to us
 
 
@@ -39,17 +40,21 @@ def send(draft: Draft, cause: BootCause) -> None:
 def answered(draft: Draft, event: BootAnswered) -> None:
     state, now = draft.state, draft.now.mono
     if event.status is BootStatus.ACCEPTED:
-        if check("heartbeat_interval", str(event.interval)) is None:
-            draft.set(variables=state.variables.with_("heartbeat_interval", str(event.interval)))
+        if event.interval > 0:  # B01.FR.04
+            draft.set(variables=state.variables.with_("heartbeat_interval", str(_bounded(event.interval))))
         draft.set(boot=replace(state.boot, status=event.status, asked=False, next_try=None))
         _schedule_heartbeat(draft)
         return
     # An answer that was lost takes nothing back; a refusal does.
     status = state.boot.status if event.status is BootStatus.NONE else event.status
-    pause = float(event.interval) if event.interval > 0 else RETRY
+    pause = float(_bounded(event.interval)) if event.interval > 0 else RETRY
     # What was lost with its link is asked again with the next one.
     next_try = now + pause if state.online else None
     draft.set(boot=replace(state.boot, status=status, asked=False, next_try=next_try, heartbeat_at=None))
+
+
+def _bounded(interval: int) -> int:
+    return int(min(interval, LONGEST))
 
 
 def settle(draft: Draft) -> None:

@@ -304,16 +304,23 @@ class Conversation:
         if isinstance(word, Outgoing):
             self._call(word, item)
             return
+        if isinstance(word, AskAuthorize) and self._host.state.boot.status is not BootStatus.ACCEPTED:
+            self._unasked(word, item, None)  # it was accepted when the card was tapped, and is no more (B02.FR.02)
+            return
         try:
             out = self.dialect.request(word, self._identity)
         except ValueError as e:
             log.warning("%s", e)
-            del self._words[item.number]
-            self.outbox.answered(item)
-            if isinstance(word, AskAuthorize):
-                self._host.feed(AuthorizeAnswered(word.ask, Verdict(Standing.INVALID)))
+            self._unasked(word, item, Verdict(Standing.INVALID))
             return
         self._call(out, item)
+
+    def _unasked(self, word: Question, item: Volatile, verdict: Verdict | None) -> None:
+        """Answered here, in the backend's place."""
+        del self._words[item.number]
+        self.outbox.answered(item)
+        if isinstance(word, AskAuthorize):
+            self._host.feed(AuthorizeAnswered(word.ask, verdict))
 
     def _call(
         self, out: Outgoing, context: Row | Latest | Volatile | SendBoot | str, message_id: str | None = None

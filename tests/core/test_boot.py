@@ -73,6 +73,20 @@ def test_heartbeats_follow_the_interval_of_the_boot_answer() -> None:
     assert desk.sent(SendHeartbeat) == []
 
 
+@pytest.mark.req("B01.FR.04", "B02.FR.07", "B03.FR.05", "1.6 §4.2")
+@pytest.mark.parametrize("status", [BootStatus.ACCEPTED, BootStatus.PENDING, BootStatus.REJECTED])
+@pytest.mark.parametrize(("interval", "pause"), [(0, None), (10**400, 30 * 86400)])
+def test_intervals_that_make_no_sense(status: BootStatus, interval: int, pause: int | None) -> None:
+    """Zero leaves the pause to us, and no number keeps us silent for ever."""
+    desk = fresh()
+    desk.feed(LinkUp())
+    desk.feed(BootAnswered(status, interval))
+    boot = desk.state.boot
+    due = boot.heartbeat_at if status is BootStatus.ACCEPTED else boot.next_try
+    own = 300 if status is BootStatus.ACCEPTED else 30
+    assert due == desk.now + (own if pause is None else pause)
+
+
 def test_a_triggered_boot_says_so() -> None:
     desk = Desk()
     desk.feed(TriggerAsked(4, Triggered.BOOT))
