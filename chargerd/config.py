@@ -60,8 +60,11 @@ _OCPP = ("ocpp16", "ocpp2")
 # ---------------------------------------------------------------- reading
 
 
-def load(path: Path | str) -> Config:
-    """The configuration in this file. Raises ConfigInvalid with everything that is wrong in it."""
+def load(path: Path | str, *, secrets: bool = True) -> Config:
+    """The configuration in this file. Raises ConfigInvalid with everything that is wrong in it.
+
+    Without `secrets` no other file is opened, for a reader who may not and need not (the guard).
+    """
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -77,18 +80,18 @@ def load(path: Path | str) -> Config:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigInvalid(Problem(str(path), line, "", "not UTF-8", "save the file as UTF-8")) from None
-    return parse(text, str(path))
+    return parse(text, str(path), secrets=secrets)
 
 
-def parse(text: str, file: str = "chargerd.toml") -> Config:
-    """As `load`, of a text. A `password_file` that is named is read."""
+def parse(text: str, file: str = "chargerd.toml", *, secrets: bool = True) -> Config:
+    """As `load`, of a text. A `password_file` that is named is read, a `ca_file` is looked at."""
     try:
         body = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, but also a number of thousands of digits
         found = re.search(r"(.*) \(at line (\d+)", str(error))
         what, line = (found[1], int(found[2])) if found else ("nested too deeply or a number too long", 0)
         raise ConfigInvalid(Problem(file, line, "", f"not TOML: {what}", "quote texts, one key a line")) from None
-    return _Reader(file, text, body).config()
+    return _Reader(file, text, body, secrets).config()
 
 
 class _Mistake(Exception):
@@ -138,8 +141,8 @@ def _choices(spec: Spec, value: Any) -> tuple[str, ...]:
 class _Reader:
     """One file being read: `problems` grows, and at the end there is either a Config or all of them."""
 
-    def __init__(self, file: str, text: str, body: dict[str, Any]) -> None:
-        self._file = file
+    def __init__(self, file: str, text: str, body: dict[str, Any], secrets: bool) -> None:
+        self._file, self._secrets = file, secrets
         self._body = body
         self._lines = _line_numbers(text)
         self._problems: list[Problem] = []
@@ -266,7 +269,7 @@ class _Reader:
             self._problem("csms.security_profile", f'is "{wanted}", but of a password {there}', "change one of the two")
         if csms.ca_file and not tls:
             self._problem("csms.ca_file", "is given, but csms.url has no TLS", "write wss://, or remove the line")
-        if csms.ca_file and tls:
+        if csms.ca_file and tls and self._secrets:
             self._roots(csms.ca_file)
         if csms.password:
             self._password("csms.password", csms.password, csms)
@@ -294,7 +297,7 @@ class _Reader:
             self._problem(path, "is a binary key, which only OCPP 1.6 has", "give a text of 16 to 64 characters")
 
     def _with_password(self, csms: CsmsConfig) -> CsmsConfig:
-        if not csms.password_file:
+        if not csms.password_file or not self._secrets:
             return csms
         try:
             with Path(csms.password_file).open(encoding="utf-8") as file:

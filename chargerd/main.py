@@ -98,7 +98,7 @@ def _guard(path: Path, daemon_user: str | None) -> int:
     except KeyError:
         sys.stderr.write(f"--daemon-user {daemon_user}: there is no such user\n")
         return os.EX_NOUSER
-    config = load(path)
+    config = load(path, secrets=False)  # they are the daemon's user's
     keeper = doorkeeper()
     own_state = os.environ.get("STATE_DIRECTORY")  # systemd's: what is latched is out of the daemon's reach
     outlets = tuple(

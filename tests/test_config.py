@@ -421,6 +421,12 @@ def test_a_file_of_roots_is_looked_at(tmp_path: Path) -> None:
     assert only(text.replace("wss:", "ws:")).what == "is given, but csms.url has no TLS"
 
 
+def test_the_guard_opens_no_file_of_the_backend_s(tmp_path: Path) -> None:
+    text = GOOD.replace(SECRET, f'password_file = "{tmp_path}/none"\nca_file = "{tmp_path}/none"')
+    assert parse(text, secrets=False).csms.password == ""
+    assert len(problems(text)) == 1  # the roots; the password only once all else is right
+
+
 @pytest.mark.parametrize("proxy", ["proxy.example:3128", "socks5://proxy:1080", "http://proxy", "http://u:p@proxy:1"])
 def test_a_proxy_is_an_http_address_with_a_port(proxy: str) -> None:
     problem = only(GOOD.replace("[csms]", f'[csms]\nproxy = "{proxy}"'))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
@@ -169,7 +170,8 @@ async def dial(target: Target, attempt: Attempt, names: Names, timeout: float, c
     async with asyncio.timeout(timeout):
         if target.proxy is not None:
             attempt.stage = "proxy"
-            return cast(Connection, await _Connect(target.url, proxy=target.proxy, **settings))
+            proxy = await _numbered(target.proxy, names)
+            return cast(Connection, await _Connect(target.url, proxy=proxy, **settings))
         addresses = await names.lookup(target.host, target.port)
         attempt.addresses = tuple(dict.fromkeys(str(address[4][0]) for address in addresses))
         attempt.stage = "tcp"
@@ -180,6 +182,14 @@ async def dial(target: Target, attempt: Attempt, names: Names, timeout: float, c
         except BaseException:
             reached.close()
             raise
+
+
+async def _numbered(proxy: str, names: Names) -> str:
+    """The proxy by its number: the library would look its name up in a thread that leaving has to wait for."""
+    parts = urlsplit(proxy)
+    first, *_ = await names.lookup(parts.hostname or "", parts.port or 80)
+    host = str(first[4][0])
+    return f"http://[{host}]:{parts.port}" if ":" in host else f"http://{host}:{parts.port}"
 
 
 async def _reach_one(addresses: Sequence[Address]) -> socket.socket:

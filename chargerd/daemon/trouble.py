@@ -97,6 +97,8 @@ def of_attempt(
             return _certificate(e, host, wall)
         case ssl.SSLError():
             return _tls(e, host)
+        case socket.gaierror() if attempt.stage == "proxy":
+            return Trouble("proxy", "the name of the proxy is not found: check csms.proxy and DNS")
         case socket.gaierror():
             return _name(e, host)
         case ConnectionRefusedError() if attempt.stage == "proxy":

@@ -798,7 +798,7 @@ async def test_a_proxy_is_used_where_one_is_configured(through: bool) -> None:
     await proxy.start()
     try:
         async with Backend(greet).listening() as backend:
-            at = f"http://127.0.0.1:{proxy.port}" if through else None
+            at = f"http://localhost:{proxy.port}" if through else None
             endpoint = Endpoint(f"ws://127.0.0.1:{backend.port}/ocpp", "CP", ("ocpp1.6",), proxy=at)
             async with running(Watched(backend.settings(endpoint=endpoint))) as w:
                 await until(lambda: w.frames)

@@ -134,6 +134,8 @@ def test_names_that_fail_for_now_and_for_good() -> None:
 def test_proxies_and_other_servers() -> None:
     found = told(InvalidProxyStatus(Response(407, "", Headers())), "proxy")
     assert found is not None and "the proxy refuses (HTTP 407)" in found.text
+    found = told(socket.gaierror(socket.EAI_NONAME, ""), "proxy")
+    assert found is not None and found.text == "the name of the proxy is not found: check csms.proxy and DNS"
     found = told(ConnectionRefusedError(), "proxy")
     assert found is not None and found.text == "nobody listens at the proxy: check csms.proxy"
     found = told(InvalidUpgrade("Upgrade", "h2c"))

@@ -21,7 +21,7 @@ from tests.linking.rates import rates
 from tests.linking.scene import Outcome, Played
 from tests.linking.surroundings import Surroundings, isolate
 
-VERSIONS = {"1.6": ("1.6",), "2.0.1": ("2.0.1",), "both": ("1.6", "2.0.1")}
+VERSIONS = {"1.6": ("1.6",), "2.0.1": ("2.0.1",), "2.1": ("2.1",), "both": ("1.6", "2.0.1")}
 SHORT = (
     *("connection refused", "reset in mid-frame", "half-open: pongs stop", "name moves", "certificate expired"),
     *("503, Retry-After", "close 1008", "ping flood", "after our timeout", "to other questions"),

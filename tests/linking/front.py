@@ -18,7 +18,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from chargerd.lab.csms import Csms
+from chargerd.lab.csms import VERSIONS, Csms
 from chargerd.lab.site import STATION
 
 Reader = asyncio.StreamReader
@@ -40,7 +40,7 @@ class Front:
         self.speak: Speech = _say
         self.hear: Callable[[str | bytes], bool] = lambda text: True
         """Is a frame of the charger handed on to the CSMS?"""
-        self.subprotocols: list[Subprotocol] | None = [Subprotocol("ocpp1.6"), Subprotocol("ocpp2.0.1")]
+        self.subprotocols: list[Subprotocol] | None = [Subprotocol(name) for name in VERSIONS]
         self.tries: list[float] = []
         """When somebody came, in the loop's time."""
         self._listener: asyncio.Server | None = None
@@ -100,7 +100,7 @@ class Front:
         """All is well again; what is left of the cause is gone."""
         self.behave, self.greet, self.speak = self.hand_on, _go_on, _say
         self.hear = lambda text: True
-        self.subprotocols = [Subprotocol("ocpp1.6"), Subprotocol("ocpp2.0.1")]
+        self.subprotocols = [Subprotocol(name) for name in VERSIONS]
         if self._listener is None:
             await self.refuse()
             await self.listen()

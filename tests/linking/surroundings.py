@@ -20,6 +20,7 @@ from tests.linking.certificates import HOST
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 SILENCE = 2.0  # s that the resolver waits for a name server
+_TRIAL = "mount --make-rprivate / && ip link set lo up && nft add table inet link && test -e /etc/nsswitch.conf"
 Answers = tuple[str | None, ...]
 """Addresses; () no such name; ("SERVFAIL",); (None,) no answer at all."""
 
@@ -70,6 +71,9 @@ class Surroundings:
 
 def isolate(folder: Path) -> None:
     """Give this process, before it has threads, its own network with its own name server. Raises OSError."""
+    tried = subprocess.run(("unshare", "--net", "--mount", "sh", "-c", _TRIAL), capture_output=True, timeout=30)
+    if tried.returncode:
+        raise OSError(tried.stderr.decode(errors="replace").strip() or "unshare failed")
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS | CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
