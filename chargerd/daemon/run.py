@@ -14,60 +14,37 @@ import random
 import signal
 import time
 import uuid
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import hal
 from chargerd import __version__
 from chargerd.config_schema import NO_BAY, NO_METER, Config, security_profile
 from chargerd.core import durable
-from chargerd.core.events import SecurityNoticed, Stop
+from chargerd.core.events import Stop
 from chargerd.core.moment import Moment
 from chargerd.core.state import OutletSite, Site, Station, TxWindow
 from chargerd.core.status import Joint, joint
+from chargerd.daemon.backend import Backend, LinkMaker
 from chargerd.daemon.charger import Charger
 from chargerd.daemon.clock import Clock, battery_backed, synchronised, text_of
 from chargerd.daemon.control import ControlServer, must_be_free
-from chargerd.daemon.conversation import Conversation
-from chargerd.daemon.csms import BackOff, Endpoint, Link, LinkSettings, LinkState
+from chargerd.daemon.csms import Link
 from chargerd.daemon.devices import Devices, Reader
 from chargerd.daemon.guard_link import GuardLink, SocketTransport, Transport
 from chargerd.daemon.operator import Operator
 from chargerd.daemon.store import Batch, Loaded, Store
-from chargerd.daemon.tls import Trust
-from chargerd.ocpp import versions
-from chargerd.ocpp.dialect import Dialect, Fold, Identity
-from chargerd.ocpp.outbox import Changes, Outbox
-from chargerd.ocpp.rpc import Rpc
-from chargerd.ocpp.schemas import Version
+from chargerd.ocpp.dialect import Fold
 from hal.api import BayDetector, Meter
 
 log = logging.getLogger(__name__)
 
 DRAIN = 3.0  # s for what is still to be said when the process leaves
-QUEUE_MOST = 50_000
-INSIST = 10  # handshakes without an agreement, after which a backend is believed to have given up a version for good
 LOCAL_WINDOW = TxWindow(frozenset({"PowerPathClosed"}), frozenset({"Authorized"}))  # without a backend
 
 
-class LinkPort(Protocol):
-    """What carries frames (`csms.Link`)."""
-
-    @property
-    def state(self) -> LinkState: ...
-    def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    def kill(self) -> None: ...
-    def send(self, frame: str) -> bool: ...
-    def configure(self, settings: LinkSettings) -> None: ...
-    def force(self, up: bool) -> None: ...
-    def drop(self, reason: str, cause: str) -> None: ...
-
-
-LinkMaker = Callable[..., LinkPort]
 _RANDOM = random.SystemRandom()
 
 
@@ -102,10 +79,11 @@ class Daemon:
         clock.begin(loaded.boot, loaded.boots)
         clock.on_known = self._time_known
         self._rebooted = loaded.state.get("boot_id") != boot_id
-        self._boot_id, self._message_id = boot_id, message_id
+        self._boot_id = boot_id
         self._away = None if written is None else now.wall - written
         self.exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._static_facts = config.facts()
+        fold = _fold(loaded)
         self.charger = Charger(
             durable.restore(_site(config), loaded.state, config.variables()),
             store,
@@ -114,17 +92,17 @@ class Daemon:
             self._facts,
             self.leave,
             loaded.next_row,
-            _fold(loaded),
+            fold,
         )
         position = loaded.state.get("guard", [0, 0])
         self.guard = GuardLink(transport, self.charger.feed, __version__, (position[0], position[1]))
         self.devices = Devices(meters, readers, self.charger.feed, self.guard.measured, bays)
         self.charger.guard, self.charger.meters = self.guard, self.devices
-        self.link: LinkPort | None = None
-        self._trust = Trust(config.csms.ca_file)
-        self.charger.on_variables = self._configure
+        self._backend: Backend | None = None
         if config.backend:
-            self._converse(loaded, link, chance)
+            self._backend = Backend(config, self.charger, store, clock, loaded, fold, link, message_id, chance)
+        self.link = None if self._backend is None else self._backend.link
+        self.charger.on_variables = self._configure
         self.operator = Operator(
             charger=self.charger,
             store=store,
@@ -189,144 +167,19 @@ class Daemon:
         self.store.submit(Batch(anchor=at))
         self.charger.time_known()
 
-    # ---- the backend
-
-    def _converse(self, loaded: Loaded, link: LinkMaker, chance: Callable[[], float]) -> None:
-        """Until the backend has chosen, speak as was agreed with it last."""
-        self._configured = tuple(filter(versions.is_version, self.config.csms.version))
-        self._agreed, self._refused = False, 0
-        speaks, last = self._configured[0], loaded.state.get("dialect")
-        if versions.is_version(last):
-            self._agreed = True
-            # also where it is configured no more: what waits is in its words
-            speaks = last if last in self._configured or loaded.rows or self._running() else speaks
-        dialect = versions.dialect_of(speaks)
-        outbox = Outbox(loaded.rows, chronological=dialect.chronological, max_rows=QUEUE_MOST, doomed=loaded.doomed)
-        self._offered = self._offer(dialect.version, outbox)
-        self.link = link(
-            self.settings(),
-            on_open=self._opened,
-            on_frame=self._frame,
-            on_closed=lambda reason: self._closed(),
-            on_refused=self._not_spoken,
-            on_security=lambda name, info: self.charger.feed(SecurityNoticed(name, info)),
-            chance=chance,
-        )
-        self._use(dialect, outbox, _fold(loaded))
-        self.charger.watchers.add(lambda happened: self._reoffer())
-
-    def _running(self) -> list[str]:
-        """Transactions that run and were told, or will be."""
-        visits = [self.charger.state.lobby, *(outlet.visit for outlet in self.charger.state.outlets)]
-        return [visit.tx.uid for visit in visits if visit is not None and visit.tx is not None and visit.tx.told]
-
-    def _offer(self, speaks: Version, outbox: Outbox) -> tuple[str, ...]:
-        """Subprotocols for the next connection; what is unfinished was begun with a backend that spoke `speaks`."""
-        unfinished = speaks if self._agreed and (outbox.telling or self._running()) else None
-        offer = versions.offer(self._configured, unfinished)
-        insists = self._refused < INSIST
-        return tuple(versions.subprotocol(v) for v in offer.first + (() if insists else offer.otherwise))
-
-    def _reoffer(self) -> None:
-        assert self.charger.conversation is not None and self.link is not None
-        offered = self._offer(self.charger.conversation.dialect.version, self.charger.conversation.outbox)
-        if offered != self._offered:
-            self._offered = offered
-            self.link.configure(self.settings())
-
-    def _not_spoken(self) -> None:
-        """The backend is there, but speaks nothing that was offered."""
-        self._refused += 1
-        self._reoffer()
-
     def _configure(self) -> None:
         """Variables were changed: what lives outside the station follows them."""
         self.clock.heeds_ntp = "NTP" in self.charger.state.variables.get_list("time_sources")
-        if self.link is not None:
-            self.link.configure(self.settings())
-
-    def settings(self) -> LinkSettings:
-        """The link as configuration and variables say now."""
-        variables, csms = self.charger.state.variables, self.config.csms
-        return LinkSettings(
-            Endpoint(
-                csms.url,
-                self.config.station.id,
-                self._offered,
-                self._password or None,
-                self._trust,
-                variables.get_bool("tls_wildcards"),
-                csms.proxy or None,
-            ),
-            BackOff(
-                variables.get_int("retry_backoff_wait_minimum"),
-                variables.get_int("retry_backoff_random_range"),
-                variables.get_int("retry_backoff_repeat_times"),
-            ),
-            ping_interval=variables.get_int("websocket_ping_interval"),
-            pong_timeout=csms.pong_timeout,
-            open_timeout=csms.connect_timeout,
-        )
-
-    @property
-    def _password(self) -> str:
-        """What the backend set wins over the file (A01)."""
-        return self.charger.state.variables.get_text("basic_auth_password") or self.config.csms.password
-
-    def _use(self, dialect: Dialect, outbox: Outbox, fold: Fold) -> None:
-        assert self.link is not None
-        station = self.config.station
-        identity = Identity(station.id, station.vendor, station.model, station.serial, station.firmware or __version__)
-        if self.charger.conversation is not None:
-            self.charger.conversation.stop()
-        rpc = Rpc(dialect.version, self._message_id)
-        self.charger.conversation = Conversation(
-            self.charger, dialect, rpc, outbox, self.link, self.clock, identity, fold
-        )
-        self.charger.use_window(dialect.window)
-
-    def _opened(self, subprotocol: str) -> None:
-        assert self.charger.conversation is not None
-        version = versions.version_of(subprotocol)
-        spoke = self.charger.conversation.dialect.version
-        if version != spoke:
-            log.info("the backend chose OCPP %s", version)
-            self._switch(spoke, version)
-        self._agreed, self._refused = True, 0
-        self.store.submit(Batch({"dialect": version}))
-        self.charger.conversation.opened(anew=version != spoke)
-        self._reoffer()
-
-    def _switch(self, spoke: Version, version: Version) -> None:
-        conversation, dialect = self.charger.conversation, versions.dialect_of(version)
-        assert conversation is not None
-        if versions.finishes(version, spoke) or (not self._agreed and versions.alike(version, spoke)):
-            conversation.speak(dialect, Rpc(version, self._message_id))
-            return
-        rows = tuple(conversation.outbox.rows())
-        if rows:
-            level = logging.ERROR if conversation.outbox.telling else logging.WARNING
-            log.log(level, "%d messages in words of OCPP %s will not be heard: see the dead letters", len(rows), spoke)
-        for tx in self._running():
-            log.error("transaction %s began in OCPP %s: its end is only in the history", tx, spoke)
-        outbox = Outbox(chronological=dialect.chronological, max_rows=QUEUE_MOST, doomed=self._running())
-        self._use(dialect, outbox, {})
-        self.charger.save(Changes(dead=rows))
-
-    def _frame(self, frame: str | bytes) -> bool:
-        assert self.charger.conversation is not None
-        return self.charger.conversation.frame(frame)
-
-    def _closed(self) -> None:
-        assert self.charger.conversation is not None
-        self.charger.conversation.closed()
+        if self._backend is not None:
+            self._backend.configure()
 
     # ---- what only the whole knows
 
     def _facts(self, state: Station) -> dict[str, str]:
         """The facts of `core.variables`, those of this moment included."""
         facts = self._static_facts | {"now": text_of(self.clock.now().wall)}
-        facts["security_profile"] = security_profile(self.config.csms.url, self._password)
+        password = self.config.csms.password if self._backend is None else self._backend.password
+        facts["security_profile"] = security_profile(self.config.csms.url, password)
         words = {o.site.rank: _word(state, o.site.rank) for o in state.outlets}
         facts["station_state"] = "Available" if state.operative else "Unavailable"
         facts["station_problem"] = _bool(bool(state.faults) or all(o.live.faults for o in state.outlets))
@@ -339,11 +192,8 @@ class Daemon:
             facts[f"evse_state.{site.evse}"] = words[site.rank]
             facts[f"evse_problem.{site.evse}"] = _bool(bool(outlet.live.faults))
             facts[f"evse_power.{site.evse}"] = f"{reading.power if reading and reading.power else 0.0:.0f}"
-        if self.charger.conversation is not None:
-            rows = self.charger.conversation.outbox.rows()
-            facts["messages_in_queue"] = str(len(rows))
-            for tx, count in Counter(row.tx for row in rows if row.tx is not None).items():
-                facts[f"messages_in_queue:{tx}"] = str(count)
+        if self._backend is not None:
+            facts |= self._backend.facts()
         return facts
 
 

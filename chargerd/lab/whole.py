@@ -17,10 +17,11 @@ from typing import Any
 
 from chargerd.config import NO_METER, parse
 from chargerd.config_schema import NO_BAY
+from chargerd.daemon.backend import LinkMaker
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.csms import LinkSettings, LinkState
 from chargerd.daemon.devices import Reader
-from chargerd.daemon.run import Daemon, LinkMaker
+from chargerd.daemon.run import Daemon
 from chargerd.daemon.store import Gate, Store
 from chargerd.guard.desk import Guard
 from chargerd.guard.setup import GuardSetup, OutletSetup

@@ -11,8 +11,8 @@ import pytest
 
 from chargerd.core.events import RemoteStart
 from chargerd.core.token import Token
+from chargerd.daemon.backend import INSIST
 from chargerd.daemon.conversation import Conversation
-from chargerd.daemon.run import INSIST
 from chargerd.lab.csms import Csms
 from chargerd.lab.pace import VirtualLoop, run
 from chargerd.lab.roaming import Token as Known
