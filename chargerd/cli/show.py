@@ -172,7 +172,8 @@ def _plug(o: Json) -> list[str]:
         words.append(
             "plug locked" if held is None else f"plug held for card {held} (or: chargerctl unlock {o['rank']})"
         )
-    return [*words, "contactor closed" if o["powered"] else "contactor open"]
+    bay = [] if o["bay"] is None else ["the bay is taken" if o["bay"] else "the bay is free"]
+    return [*words, *bay, "contactor closed" if o["powered"] else "contactor open"]
 
 
 def _reading(reading: Json | None) -> str:

@@ -65,7 +65,7 @@ def _may_begin(draft: Draft, rank: int) -> bool:
     assert visit is not None
     unmeasured = live.reading is None and "PowerMeterFailure" in blocking(draft.state, outlet)
     shared = any(sibling.tx is not None for sibling in draft.state.siblings(rank))
-    lingering = live.powered and visit.finished and "EnergyTransfer" not in draft.window.start
+    lingering = live.powered and visit.finished and ENERGY not in draft.window.start
     return beginning(draft.state) and not (unmeasured or shared or lingering or visit.recalled)
 
 

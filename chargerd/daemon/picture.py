@@ -22,7 +22,7 @@ from chargerd.core.events import (
 from chargerd.core.moment import Moment
 from chargerd.core.records import Faulted, Record, Sampled, Security, Session, Transaction
 from chargerd.core.state import Outlet, Station, Visit
-from chargerd.core.status import LOWEST_AMPS, blocking, charging_state, joint
+from chargerd.core.status import LOWEST_AMPS, barred, blocking, charging_state, joint
 from chargerd.core.token import Token
 from chargerd.daemon.charger import Happened
 from chargerd.daemon.store import Session as StoredSession
@@ -52,6 +52,7 @@ def outlet(
         "since": since,
         "plug": live.plug != 0,
         "cable": live.cable,
+        "bay": live.bay,
         "ready": live.ready,
         "powered": live.powered,
         "locked": None if one.site.tethered else live.locked,
@@ -85,7 +86,7 @@ def limit(state: Station, one: Outlet, truth: Truth | None) -> str:
         return "stopping"
     if visit.auth is None:
         return "finished" if visit.finished else "no-card"
-    if visit.barred_at is not None:
+    if barred(one):
         return "card-refused"
     if visit.tx is not None and (not visit.tx.told or visit.tx.reading_by is not None):
         return "meter"

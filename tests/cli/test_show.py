@@ -69,6 +69,11 @@ def test_a_plug_that_is_held_says_for_whom_and_how_to_get_it_out() -> None:
     assert "plug held for card …C3D4 (or: chargerctl unlock 2)" in told
 
 
+def test_a_parking_bay_is_told_of_where_there_is_a_detector() -> None:
+    for seen, words in ((True, "the bay is taken"), (False, "the bay is free"), (None, "contactor open\n")):
+        assert words in show.status(api.status(outlets=[api.outlet(1, bay=seen)]), PLAIN)
+
+
 def test_status_when_nothing_is_well() -> None:
     link = api.link(phase="waiting", attempt=4, last_error="DNS: no such host", next_try=35.2)
     picture = api.status(

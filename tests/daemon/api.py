@@ -20,6 +20,7 @@ def outlet(rank: int = 1, **changes: Any) -> Json:
         "since": "2026-11-22T15:18:00.000Z",
         "plug": False,
         "cable": False,
+        "bay": None,
         "ready": False,
         "powered": False,
         "locked": False,
