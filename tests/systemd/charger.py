@@ -44,13 +44,17 @@ class Charger:
     def status(self) -> Any:
         return self.call("status")
 
+    def ask(self, part: str) -> Any:
+        """A part of the status; {} while the daemon does not answer."""
+        try:
+            return self.status[part] or {}
+        except (Unreachable, Failed):
+            return {}
+
     @property
     def outlet(self) -> Any:
         """The outlet as the daemon sees it; {} while it does not answer."""
-        try:
-            return self.status["outlets"][0]
-        except (Unreachable, Failed, IndexError):
-            return {}
+        return next(iter(self.ask("outlets")), {})
 
     @property
     def physical(self) -> Any:

@@ -77,6 +77,7 @@ class Machine:
         layers = f"lowerdir={below},upperdir={folder / 'upper'},workdir={folder / 'work'}"
         do("mount", "-t", "overlay", "overlay", "-o", layers, str(self.disk))
         (self.disk / "etc/machine-id").write_text(f"{hashlib.sha256(bytes(folder)).hexdigest()[:32]}\n")
+        (self.disk / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.0.1 backend.test\n")
         (self.disk / "var/log/journal").mkdir(exist_ok=True)  # the journal outlives a boot
 
     # ---- power

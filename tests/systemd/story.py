@@ -35,6 +35,7 @@ class Story:
         yield "install, unconfigured: refused by name", self.install
         yield "a board that is not there is an error, never a simulation", self.without_board
         yield "a simulated world, chosen explicitly", self.configure
+        yield "a backend by its name, with a password, through the sandbox", self.backend
         yield "people: reads, acts, stranger", self.people
         yield "secrets and files are not theirs", self.files
         yield f"exposure of the units at most {EXPOSURE}", self.exposure
@@ -95,6 +96,23 @@ class Story:
         took = self.c.available()
         must(self.m.show(GUARD, "ActiveState") == "active", "the daemon did not want its guard")
         return f"available after {took:.1f} s"
+
+    def backend(self) -> str:
+        lab = ("-m", "chargerd.lab.csms", "--host", "127.0.0.1", "--port", "9000", "--password", SECRET)
+        self.m.run("systemd-run", "--quiet", "--unit=backend", f"{HOME}/bin/python3", "-IB", *lab)
+        self._csms("none", "ws://backend.test:9000/ocpp")
+        self.m.run("systemctl", "restart", DAEMON)
+        until(lambda: self.c.ask("link").get("phase") == "open", READY, "the link is open")
+        until(lambda: self.c.ask("station").get("boot") == "accepted", READY, "the boot is accepted")
+        version = str(self.c.ask("link")["version"])
+        self._csms("ws://backend.test:9000/ocpp", "none")
+        self.m.run("systemctl", "restart", DAEMON)
+        self.m.run("systemctl", "stop", "backend")
+        self.c.available()
+        return f"OCPP {version}"
+
+    def _csms(self, old: str, new: str) -> None:
+        self.m.run("sed", "-i", f's|^url = "{old}"|url = "{new}"|', CONFIG)
 
     # ---- people
 
