@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import isfinite
+from operator import attrgetter
 
 from chargerd.guard import rules, wishes
 from chargerd.guard.checks import FAULTS
@@ -167,6 +168,11 @@ class Guard:
         return [encode(self._welcome(LINK_VERSION)), *(encode(bay.seen()) for bay in self.bays)]
 
     @property
+    def pending(self) -> bool:
+        """Is there something to say beside truths?"""
+        return bool(self._answers) or self._told != self._last
+
+    @property
     def vacant(self) -> bool:
         """Known to be without a vehicle at any outlet, and without power, for long enough to have drawn the cable."""
         return self._turned - self._used >= QUIET
@@ -270,9 +276,7 @@ class Bay:
 
     def news(self, new: Truth) -> bool:
         """Is it to be told?"""
-        told = self.truth
-        changed = replace(new, at=told.at, lease=told.lease, celsius=told.celsius) != told
-        return changed or new.at - told.at >= TRUTH_EVERY
+        return new.at - self.truth.at >= TRUTH_EVERY or _told(new) != _told(self.truth)
 
     def command(self, outputs: Outputs) -> None:
         """Every cycle says the whole of it, so that a board that forgot learns it again. Raises DeviceError."""
@@ -309,6 +313,9 @@ class Bay:
             self.hardware.pilot.steady(outputs.drive == X1)
         else:
             self.hardware.pilot.pwm(outputs.drive)
+
+
+_told = attrgetter(*(f.name for f in fields(Truth) if f.name not in ("at", "lease", "celsius")))
 
 
 def _sample(o: Outlet) -> Sample:

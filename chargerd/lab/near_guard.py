@@ -9,7 +9,7 @@ Whoever does something to the world calls `wake`: the next turn is then the next
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from math import ceil, floor
 from operator import attrgetter
@@ -43,6 +43,7 @@ class NearGuard:
         self._packets: asyncio.Queue[bytes] | None = None
         self._began = self._loop.time()
         self._last = -1  # number of the last turn
+        self._planned = 0  # of the next
         self._seen: list[tuple[Sample | None, Outputs]] = []  # by the last turn
         self._timer: asyncio.TimerHandle | None = self._loop.call_at(self._began, self._turn)
 
@@ -57,8 +58,14 @@ class NearGuard:
     def send(self, packet: bytes) -> bool:
         if self._packets is None:
             return False
+        before = [bay.state for bay in self._guard.bays]
         self._guard.hear(packet, self._loop.time())
-        self.wake()
+        if self._guard.pending or self._planned <= self._last + 1:
+            self.wake()
+            return True
+        touched = [n for n, bay in enumerate(self._guard.bays, 1) if bay.state is not before[n - 1]]
+        if not self._calm(self._planned - 1 - self._last, touched):
+            self.wake()
         return True
 
     async def receive(self) -> bytes:
@@ -97,6 +104,7 @@ class NearGuard:
     def _plan(self, turn: int) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._planned = turn
         self._timer = self._loop.call_at(self._at(turn), self._turn)
 
     def _turn(self) -> None:
@@ -130,17 +138,18 @@ class NearGuard:
             *(bay.truth.at + TRUTH_EVERY for bay in bays), *(o.next_event(self._world.now) for o in self._world.outlets)
         )
         most = ceil((event - now) / PERIOD - _GRID) - 1
-        if most <= 0 or self._calm(most):
+        ranks = range(1, len(bays) + 1)
+        if most <= 0 or self._calm(most, ranks):
             return max(0, most)
         calm, stir = 0, most
         while stir - calm > 1:
             middle = (calm + stir) // 2
-            calm, stir = (middle, stir) if self._calm(middle) else (calm, middle)
+            calm, stir = (middle, stir) if self._calm(middle, ranks) else (calm, middle)
         return calm
 
-    def _calm(self, turns: int) -> bool:
+    def _calm(self, turns: int, ranks: Sequence[int]) -> bool:
         now = self._at(self._last + turns)
-        return all(self._rests(rank, bay, now) for rank, bay in enumerate(self._guard.bays, 1))
+        return all(self._rests(rank, self._guard.bays[rank - 1], now) for rank in ranks)
 
     def _rests(self, rank: int, bay: Bay, now: float) -> bool:
         if bay.sample is None:

@@ -17,7 +17,7 @@ from tests.fuzzing.plan import Plan, plan
 from tests.fuzzing.shrink import listed, shrink
 from tests.fuzzing.world import Outcome, perform
 
-VERSIONS = ("1.6", "2.0.1")
+VERSIONS = ("1.6", "2.0.1", "2.1")
 LENGTHS = (0.5, 0.5, 1.0, 1.0, 1.0, 2.0, 4.0)  # hours of a world; acts are dense, so a day is many of them
 EVERY = 10.0  # s between two words about progress
 ABOUT = """\

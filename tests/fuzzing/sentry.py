@@ -44,6 +44,8 @@ class Sentry:
 
         def listen(raw: bytes, now: float) -> None:
             hear(raw, now)
+            if b'"permit"' not in raw:
+                return
             word = lease.decode(raw)
             if isinstance(word, lease.Permit):
                 post, bay = self._posts[word.outlet - 1], guard.bays[word.outlet - 1]
