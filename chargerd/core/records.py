@@ -1,4 +1,4 @@
-"""What has happened, in neutral words: the facts from which both protocol versions are projected.
+"""What has happened, in neutral words: the facts from which all protocol versions are projected.
 
 A record is true for ever: it carries the moment it became true and is written down before anybody is told.
 """

@@ -1,6 +1,6 @@
 """What is said at a charger, in short lines and comparable facts: frames of the wire, and news of the control socket.
 
-Both OCPP versions and the news give the same facts, as far as they say them:
+All OCPP versions and the news give the same facts, as far as they say them:
 
     boot        Accepted, Pending or Rejected              edge      of a transaction: Started, Updated, Ended
     status      of a connector, in the version's word      tx        the backend's name of the transaction

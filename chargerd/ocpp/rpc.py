@@ -306,7 +306,7 @@ class Rpc:
             return self._refuse_raw(id_, code, "a CALL with this id is being handled")
         if len(self._theirs) >= self._limits.unanswered:
             return self._refuse_raw(id_, "GenericError", "too many CALLs wait for an answer: send them one by one")
-        payload = {} if payload is None else payload  # both versions allow null for "no payload"
+        payload = {} if payload is None else payload  # all versions allow null for "no payload"
         if violation := schemas.check(self.version, action, "request", payload):
             return self._refuse_raw(id_, violation.code, violation.text)
         self._handed_on += 1

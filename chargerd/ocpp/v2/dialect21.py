@@ -19,8 +19,10 @@ _SEVERITY: Mapping[str, int] = {
     "EmergencyStop": 0,
     "DeviceFailure": 2,
     "GuardLost": 2,
+    "GuardMismatch": 2,
     "LatchUnreadable": 2,
     "StorageFailure": 2,
+    "EventSetAside": 3,
     # what the vehicle, its cable or the weather does; the station itself is sound
     "DiodeFault": 4,
     "OverCurrent": 4,

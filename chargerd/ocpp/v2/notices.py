@@ -32,6 +32,7 @@ _PLACES = {
     "LatchUnreadable": ("Controller", "Problem"),
     "DeviceFailure": ("Controller", "Problem"),
     "GuardLost": ("Controller", "Problem"),
+    "GuardMismatch": ("Controller", "Problem"),
     "StorageFailure": ("Controller", "Problem"),
     "EventSetAside": ("Controller", "Problem"),
 }

@@ -43,7 +43,14 @@ def test_it_is_a_dialect() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "severity"),
-    [("ContactorWelded", 0), ("PilotStuck", 1), ("StorageFailure", 2), ("DiodeFault", 4), ("Unheard", 1)],
+    [
+        ("ContactorWelded", 0),
+        ("PilotStuck", 1),
+        ("StorageFailure", 2),
+        ("EventSetAside", 3),
+        ("DiodeFault", 4),
+        ("Unheard", 1),
+    ],
 )
 def test_a_fault_has_a_severity(fault: str, severity: int) -> None:
     _, (draft,) = NEW.project({}, station(), [Faulted(moment(5), 0, fault, True)])

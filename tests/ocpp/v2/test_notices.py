@@ -65,6 +65,7 @@ def test_a_fault_is_told_with_component_variable_and_name() -> None:
         ("LatchUnreadable", "Controller", "Problem"),
         ("DeviceFailure", "Controller", "Problem"),
         ("GuardLost", "Controller", "Problem"),
+        ("GuardMismatch", "Controller", "Problem"),
         ("PowerMeterFailure", "FiscalMetering", "Problem"),
         ("StorageFailure", "Controller", "Problem"),
         ("SomethingNew", "Connector", "Problem"),
