@@ -53,14 +53,8 @@ def root(cache: Path, suite: str, include: Sequence[str] = INCLUDE) -> Path:
         shutil.rmtree(made, ignore_errors=True)
         options = [f"--dpkgopt=path-exclude={path}" for path in UNWANTED]
         command = ["eatmydata", "mmdebstrap", "--quiet", "--variant=minbase", *options]
-        do(
-            *command,
-            f"--include={','.join(include)}",
-            suite,
-            str(made),
-            os.environ.get("DEBIAN_MIRROR", MIRROR),
-            timeout=900,
-        )
+        mirror = os.environ.get("DEBIAN_MIRROR", MIRROR)
+        do(*command, f"--include={','.join(include)}", suite, str(made), mirror, timeout=900)
         made.rename(home)
     return home
 
@@ -84,13 +78,13 @@ class Machine:
 
     def boot(self) -> float:
         """Seconds until the machine says that it runs."""
-        console = (self.folder / "console.log").open("ab")
         command = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--private-network")
-        self._nspawn = subprocess.Popen(
-            [*command, ASKED, "--console=read-only", "--machine=charger", "-D", str(self.disk)],
-            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
-            stdin=subprocess.DEVNULL, stdout=console, stderr=console,
-        )  # fmt: skip
+        with (self.folder / "console.log").open("ab") as console:
+            self._nspawn = subprocess.Popen(
+                [*command, ASKED, "--console=read-only", "--machine=charger", "-D", str(self.disk)],
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+            )  # fmt: skip
         return until(self.running, BOOT, "boot")
 
     def running(self) -> bool:
@@ -99,8 +93,9 @@ class Machine:
 
     def cut(self) -> None:
         """As a power cut for whatever runs; what was written, also without fsync, stays written."""
+        if first := self._first():  # never a number kept from before: it may be another's by now
+            os.kill(first, signal.SIGKILL)
         if self._nspawn is not None:
-            os.kill(self._leader, signal.SIGKILL)
             self._nspawn.wait(20)
             self._nspawn = None
 
