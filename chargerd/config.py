@@ -34,7 +34,7 @@ from chargerd.core.variables import HEX_KEY, SETTINGS, Refusal, canonical, find1
 from chargerd.core.variables_table import BAY, MEASURANDS, TABLE, Access, Entry, Source
 from chargerd.errors import ConfigInvalid, Problem
 
-__all__ = ["DEFAULT_PATH", "NO_BACKEND", "NO_METER", "Config", "load", "parse", "reference"]
+__all__ = ["DEFAULT_PATH", "NO_BACKEND", "NO_METER", "Config", "line_of", "load", "parse", "reference"]
 
 DEFAULT_PATH = Path("/etc/chargerd/chargerd.toml")
 MOST_BYTES = 256 * 1024
@@ -90,8 +90,20 @@ def parse(text: str, file: str = "chargerd.toml", *, secrets: bool = True) -> Co
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, but also a number of thousands of digits
         found = re.search(r"(.*) \(at line (\d+)", str(error))
         what, line = (found[1], int(found[2])) if found else ("nested too deeply or a number too long", 0)
-        raise ConfigInvalid(Problem(file, line, "", f"not TOML: {what}", "quote texts, one key a line")) from None
+        problem = Problem(file, line, "", f"not TOML: {what}", "quote texts, one key a line")
+        raise ConfigInvalid(problem, run_dir=_run_dir(text)) from None
     return _Reader(file, text, body, secrets).config()
+
+
+def line_of(path: Path | str, key: str) -> int:
+    """Where `key` (`outlet[2].meter`) stands in a file that was loaded; 0: it does not."""
+    return _line_numbers(Path(path).read_text(encoding="utf-8")).get(key, 0)
+
+
+def _run_dir(text: str) -> str | None:
+    """The runtime directory that a file names, however wrong the rest of it is."""
+    found = re.search(r"""^\s*run_dir\s*=\s*(["'])(/[^"'\n]*)\1""", text, re.MULTILINE)
+    return found[2] if found else None
 
 
 class _Mistake(Exception):
@@ -145,6 +157,7 @@ class _Reader:
         self._file, self._secrets = file, secrets
         self._body = body
         self._lines = _line_numbers(text)
+        self._run_dir = _run_dir(text)
         self._problems: list[Problem] = []
 
     def config(self) -> Config:
@@ -159,7 +172,7 @@ class _Reader:
         if not self._problems:
             made["csms"] = self._with_password(made["csms"])
         if self._problems:
-            raise ConfigInvalid(*self._problems)
+            raise ConfigInvalid(*self._problems, run_dir=self._run_dir)
         return Config(
             station=made["station"],
             csms=made["csms"],

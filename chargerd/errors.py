@@ -34,8 +34,11 @@ class Problem:
 
 
 class ConfigInvalid(Exception):
-    """The configuration cannot be used. `problems` names every mistake that was found, never only the first."""
+    """The configuration cannot be used. `problems` names every mistake that was found, never only the first.
 
-    def __init__(self, *problems: Problem) -> None:
+    `run_dir` is where it wants its sockets, as far as that could be read.
+    """
+
+    def __init__(self, *problems: Problem, run_dir: str | None = None) -> None:
         super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
+        self.problems, self.run_dir = problems, run_dir

@@ -60,26 +60,28 @@ def _config(check: Path | None) -> int:
     if check is None:
         sys.stdout.write(reference())
         return 0
-    if misnamed := _misnamed(load(check)):
+    if misnamed := _misnamed(check, load(check)):
         sys.stderr.write("\n".join(misnamed) + "\n")
         return os.EX_UNAVAILABLE
     sys.stdout.write(f"{check}: good\n")
     return 0
 
 
-def _misnamed(config: Config) -> list[str]:
+def _misnamed(path: Path, config: Config) -> list[str]:
     """What `run` would refuse of meters and readers, without touching a line."""
     import hal
-    from chargerd.config import NO_METER
+    from chargerd.config import NO_METER, line_of
     from hal.api import DeviceError
 
-    meters = ((hal.open_meter, outlet.meter) for outlet in config.outlets if outlet.meter != NO_METER)
+    meters = ((f"outlet[{n}].meter", hal.open_meter, outlet.meter) for n, outlet in enumerate(config.outlets, 1))
+    readers = ((f"reader[{n}].device", hal.open_reader, reader.device) for n, reader in enumerate(config.readers, 1))
     mistakes = []
-    for opener, moniker in (*meters, *((hal.open_reader, reader.device) for reader in config.readers)):
+    for key, opener, moniker in (*meters, *readers):
         try:
-            opener(moniker)
+            if moniker != NO_METER:
+                opener(moniker)
         except DeviceError as e:
-            mistakes.append(str(e))
+            mistakes.append(f"{path}:{line_of(path, key)}: {key}: {e}")
     return mistakes
 
 

@@ -41,9 +41,12 @@ def test_a_mistake_is_told_with_line_and_remedy(tmp_path: Path, capsys: pytest.C
 def test_a_meter_that_run_would_refuse_is_not_good(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], written: str, told: str
 ) -> None:
-    assert check(tmp_path, reference().replace("sim:/run/chargerd/world.sock?outlet=1", written)) == 69
+    text = reference().replace("sim:/run/chargerd/world.sock?outlet=1", written)
+    assert check(tmp_path, text) == 69
     shown = capsys.readouterr()
     assert told in shown.err
+    line = next(n for n, line in enumerate(text.splitlines(), 1) if written in line)
+    assert shown.err.startswith(f"{tmp_path / 'chargerd.toml'}:{line}: outlet[1].meter: ")
     assert shown.out == ""
 
 

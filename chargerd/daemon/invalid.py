@@ -64,9 +64,12 @@ class Unusable:
 
 
 async def serve_invalid(problem: ConfigInvalid, notify: Callable[[str], None], watchdog: float | None) -> int:
-    """Serve the truth until SIGTERM; the exit code. Without a runtime directory there is nobody to serve."""
+    """Serve the truth until SIGTERM; the exit code. Without a runtime directory there is nobody to serve.
+
+    It is the one that the file names, if it can be read: there `chargerctl` looks.
+    """
     log.error("the configuration is wrong, the outlets stay off:\n%s", problem)
-    run_dir = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/chargerd"))
+    run_dir = Path(problem.run_dir or os.environ.get("RUNTIME_DIRECTORY", "/run/chargerd"))
     loop = asyncio.get_running_loop()
     server = ControlServer(str(run_dir / "control.sock"), cast(Api, Unusable(problem, loop.time())))
     try:

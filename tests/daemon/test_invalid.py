@@ -53,6 +53,19 @@ async def test_the_socket_says_what_is_wrong_and_refuses_the_rest(
     assert await serving == os.EX_CONFIG
 
 
+@pytest.mark.parametrize("broken", ["ampz = 3\n", "[[["])
+async def test_it_serves_where_the_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "elsewhere"))
+    with pytest.raises(ConfigInvalid) as caught:
+        parse(f'[station]\nid = "CS-1"\nrun_dir = "{tmp_path}"\n{broken}')
+    ready = asyncio.Event()
+    serving = asyncio.create_task(serve_invalid(caught.value, lambda text: ready.set(), None))
+    await asyncio.wait_for(ready.wait(), 10)
+    assert (await ask(tmp_path / "control.sock", "status"))["result"]
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await serving == os.EX_CONFIG
+
+
 async def test_without_a_runtime_directory_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "absent"))
     assert await serve_invalid(problem(), lambda text: None, None) == os.EX_CONFIG
