@@ -184,6 +184,7 @@ class Backend:
         self._talk.stop()
         self._talk = self._use(dialect, outbox, {})
         self._charger.save(Changes(dead=rows))
+        self._charger.tell_faults()
 
     def _use(self, dialect: Dialect, outbox: Outbox, fold: Fold) -> Conversation:
         station = self._config.station

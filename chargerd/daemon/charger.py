@@ -33,7 +33,7 @@ from chargerd.core.commands import (
     WishLock,
 )
 from chargerd.core.events import AuthorizeAnswered, Event, Fault, GuardLost, PowerRestored, ResetKind, Storage, Wake
-from chargerd.core.records import Record, Session
+from chargerd.core.records import Faulted, Record, Session
 from chargerd.core.state import Station, TxWindow
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.conversation import Conversation
@@ -182,6 +182,14 @@ class Charger:
     def use_window(self, window: TxWindow | None) -> None:
         """Another version was negotiated: its transactions begin and end elsewhere."""
         self.state = replace(self.state, site=replace(self.state.site, window=window))
+
+    def tell_faults(self) -> None:
+        """Tell anew what is wrong now: another version has other words for it."""
+        assert self.conversation is not None
+        now, state = self._clock.now(), self.state
+        places = [(0, state.faults), *((outlet.site.rank, outlet.live.faults) for outlet in state.outlets)]
+        records = [Faulted(now, rank, name, True) for rank, names in places for name in sorted(names)]
+        self.save(self.conversation.project(state, records))
 
     # ---- one step
 

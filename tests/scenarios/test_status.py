@@ -327,3 +327,22 @@ def test_an_event_that_could_not_be_digested_is_told(tmp_path: Path, version: st
             assert at.events()[-1] == ("EventSetAside", "false")
 
     play(story, tmp_path, version)
+
+
+@pytest.mark.req("N07.FR.07")
+def test_another_version_is_told_what_is_wrong_in_its_own_words(tmp_path: Path) -> None:
+    """1.6 has no event for a fault, 2.x no cause in a status: who changes to it must not lose the cause."""
+
+    async def story(at: Round) -> None:
+        await at.fault("over-temperature", outlet=2)
+        await at.wait(5.0)
+        assert at.view.version == "ocpp1.6" and at.heard("StatusNotification")[-1]["errorCode"] == "HighTemperature"
+        at.csms.versions = ("ocpp2.0.1",)
+        at.csms.drop()
+        await at.until(lambda: at.view.version == "ocpp2.0.1")
+        await at.wait(5.0)
+        (data,) = at.heard("NotifyEvent")[-1]["eventData"]
+        assert (data["techCode"], data["component"]["evse"]["id"]) == ("OverTemperature", 2)
+        assert at.status(2) == "Faulted"
+
+    play(story, tmp_path, '1.6", "2.0.1', outlets=2)
