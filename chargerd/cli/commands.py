@@ -33,6 +33,7 @@ examples:
   chargerctl cards learn                  the next card tapped is let in from now on
   chargerctl sessions --since 2026-11-01 --csv > november.csv
   chargerctl start 1; chargerctl stop 1   without a card
+  chargerctl unlock 1                     a plug that does not come out
   chargerctl clear 1 ContactorWelded      after the repair
   chargerctl link down                    to see it work without the backend; link auto ends it
   chargerctl sim plug 1 max_amps=16       in a simulated world only
