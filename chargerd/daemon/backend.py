@@ -19,7 +19,8 @@ from chargerd.core.events import SecurityNoticed
 from chargerd.daemon.charger import Charger
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.conversation import Conversation
-from chargerd.daemon.csms import BackOff, Endpoint, LinkSettings, LinkState
+from chargerd.daemon.csms import BackOff, LinkSettings, LinkState
+from chargerd.daemon.endpoint import Endpoint
 from chargerd.daemon.store import Batch, Loaded, Store
 from chargerd.daemon.tls import Trust
 from chargerd.ocpp import versions

@@ -11,84 +11,25 @@ survives whatever the inner one dies of.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import logging
-import re
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
 
 from websockets.exceptions import ConnectionClosed
 
 from chargerd.daemon import trouble
-from chargerd.daemon.dial import Attempt, Connection, Names, Target, dial
-from chargerd.daemon.tls import Trust
+from chargerd.daemon.dial import Attempt, Connection, Names, dial
+from chargerd.daemon.endpoint import Endpoint
 from chargerd.daemon.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
 MAX_UNSENT = 256
 AFTER_SURPRISE = 10.0  # s
-_HEX_KEY = re.compile(r"hex:((?:[0-9a-fA-F]{2})+)")
 Phase = Literal["off", "connecting", "open", "waiting"]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to, as whom. `url` without the station id; `password` is sent as Basic, `hex:…` as the bytes it stands for.
-
-    `subprotocols` in order of preference (`ocpp2.0.1`, `ocpp1.6`). `trust` is for wss://. `proxy`: http://host:port.
-    """
-
-    url: str
-    station: str
-    subprotocols: tuple[str, ...]
-    password: str | None = field(default=None, repr=False)
-    trust: Trust = field(default_factory=Trust, repr=False)
-    wildcards: bool = False
-    proxy: str | None = None
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query or parts.fragment or "@" in self.url:
-            raise ValueError(f"backend address {self.url!r}: use ws://host[:port]/path or wss://…, nothing after it")
-        if not self.station or ":" in self.station:
-            raise ValueError(f"station id {self.station!r}: must not be empty nor hold a colon")
-        if not self.subprotocols:
-            raise ValueError("no OCPP version to offer: name at least one subprotocol")
-
-    @property
-    def connection_url(self) -> str:
-        """The endpoint URL, a slash, and the percent-encoded station id (part 4 §3.1.1)."""
-        return f"{self.url.rstrip('/')}/{quote(self.station, safe='')}"
-
-    @property
-    def authorization(self) -> dict[str, str]:
-        """The HTTP Basic header, user = station id (1.6 ocppj §6.2.2, A00.FR.204); empty without a password."""
-        if self.password is None:
-            return {}
-        key = _HEX_KEY.fullmatch(self.password)
-        password = self.password.encode() if key is None else bytes.fromhex(key[1])
-        token = base64.b64encode(self.station.encode() + b":" + password).decode()
-        return {"Authorization": f"Basic {token}"}
-
-    def target(self) -> Target:
-        """For one connection. Raises TrustUnusable."""
-        parts = urlsplit(self.url)
-        secure = parts.scheme == "wss"
-        return Target(
-            url=self.connection_url,
-            host=parts.hostname or "",
-            port=parts.port or (443 if secure else 80),
-            subprotocols=self.subprotocols,
-            headers=self.authorization,
-            tls=self.trust.context() if secure else None,
-            wildcards=self.wildcards,
-            proxy=self.proxy,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +254,7 @@ class Link:
                 endpoint.target(), attempt, self._names, settings.open_timeout, settings.close_timeout
             )
         except Exception as e:
-            why = trouble.of_attempt(e, endpoint.url, endpoint.station, endpoint.subprotocols, attempt, self._wall())
+            why = trouble.of_attempt(e, endpoint, attempt, self._wall())
             if why is None:
                 log.exception("backend link: unexpected failure")
                 self._state = replace(self._state, surprises=self._state.surprises + 1)
@@ -322,7 +263,7 @@ class Link:
             return why
         try:
             if connection.subprotocol is None:
-                return trouble.no_version(urlsplit(endpoint.url).netloc, endpoint.subprotocols)
+                return trouble.no_version(endpoint)
             self._noticed.clear()
             return await self._serve(connection, connection.subprotocol)
         finally:

@@ -24,6 +24,7 @@ from websockets.exceptions import (
 )
 
 from chargerd.daemon.dial import Attempt, Wildcard
+from chargerd.daemon.endpoint import Endpoint
 from chargerd.daemon.tls import TrustUnusable
 
 SHOWN = 100  # characters of a text of theirs
@@ -79,12 +80,10 @@ class Trouble:
         return self.cause in ("version", "http-400")
 
 
-def of_attempt(
-    e: Exception, url: str, station: str, offered: tuple[str, ...], attempt: Attempt, wall: float
-) -> Trouble | None:
+def of_attempt(e: Exception, endpoint: Endpoint, attempt: Attempt, wall: float) -> Trouble | None:
     """Why there is no connection; None where that is a surprise. `wall`: our clock, unix seconds."""
-    host = urlsplit(url).netloc
-    where = f"{host} ({', '.join(attempt.addresses[:3])})" if _named(url, attempt) else host
+    host = _host(endpoint)
+    where = f"{host} ({', '.join(attempt.addresses[:3])})" if _named(endpoint.url, attempt) else host
     match e:
         case TimeoutError():
             return _silent(where, attempt)
@@ -111,7 +110,7 @@ def of_attempt(
             why = e.strerror or str(e)
             return Trouble("unreachable", f"no connection to {where} ({why}): check network, address and firewall")
         case InvalidStatus():
-            return _status(e, host, station, offered)
+            return _status(e, endpoint)
         case InvalidProxyStatus():
             return Trouble(
                 "proxy", f"the proxy refuses (HTTP {e.response.status_code}): check csms.proxy and its rules"
@@ -131,8 +130,9 @@ def of_attempt(
     return None
 
 
-def no_version(host: str, offered: tuple[str, ...]) -> Trouble:
-    return Trouble("version", f"{host} chose none of {', '.join(offered)}: check port and path, and what it speaks")
+def no_version(endpoint: Endpoint) -> Trouble:
+    text = f"{_host(endpoint)} chose none of {_versions(endpoint)}: check port and path, and what it speaks"
+    return Trouble("version", text)
 
 
 def of_close(e: ConnectionClosed) -> Trouble:
@@ -146,6 +146,14 @@ def of_close(e: ConnectionClosed) -> Trouble:
     reason = f" {_quoted(e.rcvd.reason)}" if e.rcvd.reason else ""
     meaning = _CLOSED.get(code, "a code of its own: its manual tells")
     return Trouble(f"closed-{code}", f"closed by the backend with {code}{reason}, {meaning}")
+
+
+def _host(endpoint: Endpoint) -> str:
+    return urlsplit(endpoint.url).netloc
+
+
+def _versions(endpoint: Endpoint) -> str:
+    return ", ".join(endpoint.subprotocols)
 
 
 def _named(url: str, attempt: Attempt) -> bool:
@@ -212,7 +220,8 @@ def _tls(e: ssl.SSLError, host: str) -> Trouble:
     return Trouble("tls", f"TLS with {host} fails ({reason}): check port, certificates and TLS version there")
 
 
-def _status(e: InvalidStatus, host: str, station: str, offered: tuple[str, ...]) -> Trouble:
+def _status(e: InvalidStatus, endpoint: Endpoint) -> Trouble:
+    station = endpoint.station
     status, headers = e.response.status_code, e.response.headers
     wait = _retry_after(headers.get("Retry-After", ""))
     asked = f", which asks to wait {wait:.0f} s" if wait else ""
@@ -232,7 +241,8 @@ def _status(e: InvalidStatus, host: str, station: str, offered: tuple[str, ...])
         case _ if status >= 500:
             text = f"the backend is in trouble (HTTP {status}){asked}: it is tried again"
         case _:
-            text = f"{host} refuses (HTTP {status}): check the address, and that it speaks {', '.join(offered)}"
+            text = f"{_host(endpoint)} refuses (HTTP {status}): check the address"
+            text += f", and that it speaks {_versions(endpoint)}"
     return Trouble(f"http-{status}", text, retry_after=wait)
 
 

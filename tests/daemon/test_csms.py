@@ -22,7 +22,8 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from chargerd.daemon import csms, dial
-from chargerd.daemon.csms import BackOff, Endpoint, Link, LinkSettings
+from chargerd.daemon.csms import BackOff, Link, LinkSettings
+from chargerd.daemon.endpoint import Endpoint
 from chargerd.daemon.tls import Trust
 from tests.linking.proxy import Proxy
 

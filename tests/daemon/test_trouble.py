@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -15,14 +16,15 @@ from websockets.http11 import Response
 
 from chargerd.daemon import trouble
 from chargerd.daemon.dial import Attempt, Stage, Wildcard
+from chargerd.daemon.endpoint import Endpoint
 from chargerd.daemon.tls import TrustUnusable
 from chargerd.daemon.trouble import Trouble
 
-URL = "wss://csms.example/ocpp"
+AT = Endpoint("wss://csms.example/ocpp", "CS-1", ("ocpp1.6",))
 
 
 def told(e: Exception, stage: Stage = "http", *addresses: str, wall: float = 0.0) -> Trouble | None:
-    return trouble.of_attempt(e, URL, "CS-1", ("ocpp1.6",), Attempt(stage, addresses), wall)
+    return trouble.of_attempt(e, AT, Attempt(stage, addresses), wall)
 
 
 def answered(status: int, **headers: str) -> InvalidStatus:
@@ -61,9 +63,8 @@ def test_silence_is_told_by_where_it_began(stage: Stage, text: str) -> None:
 def test_the_addresses_of_a_name_are_told_and_a_number_is_not_told_twice() -> None:
     found = told(ConnectionRefusedError(), "tcp", "192.0.2.1", "192.0.2.2")
     assert found is not None and found.text.startswith("nobody listens at csms.example (192.0.2.1, 192.0.2.2): ")
-    found = trouble.of_attempt(
-        ConnectionRefusedError(), "ws://192.0.2.1:9/", "CS-1", ("ocpp1.6",), Attempt("tcp", ("192.0.2.1",)), 0.0
-    )
+    number = replace(AT, url="ws://192.0.2.1:9/")
+    found = trouble.of_attempt(ConnectionRefusedError(), number, Attempt("tcp", ("192.0.2.1",)), 0.0)
     assert found is not None and found.text.startswith("nobody listens at 192.0.2.1:9: ")
 
 
