@@ -11,8 +11,10 @@ import pytest
 
 from chargerd.core.events import RemoteStart
 from chargerd.core.token import Token
+from chargerd.daemon import backend
 from chargerd.daemon.backend import INSIST
 from chargerd.daemon.conversation import Conversation
+from chargerd.daemon.csms import Link
 from chargerd.lab.csms import Csms
 from chargerd.lab.pace import VirtualLoop, run
 from chargerd.lab.roaming import Token as Known
@@ -289,3 +291,47 @@ def test_before_any_agreement_what_was_put_into_the_wrong_words_is_a_dead_letter
         assert at.complaints() == []
 
     story(tmp_path, play)
+
+
+async def test_over_a_real_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "INSIST", 2)
+    csms = Csms(versions=["ocpp2.0.1"])
+    csms.tokens[ANN] = Known()
+    await csms.start()
+    settings = '[ocpp2]\n"OCPPCommCtrlr.RetryBackOffWaitMinimum" = 1\n"OCPPCommCtrlr.RetryBackOffRandomRange" = 0\n'
+    settings += '"OCPPCommCtrlr.RetryBackOffRepeatTimes" = 0\n'
+    whole = Whole(tmp_path, version='", "'.join(ALL), link=Link, url=csms.url, settings=settings)
+    await whole.start()
+
+    def spoken(version: str) -> bool:
+        view = csms.stations.get(STATION)
+        booted = view is not None and view.registration == "Accepted" and csms.connected(STATION)
+        return booted and view is not None and view.version == f"ocpp{version}"
+
+    try:
+        await whole.until(lambda: spoken("2.0.1"))
+        await whole.plug()
+        await asyncio.sleep(1)
+        await whole.tap(ANN)
+        await whole.until(lambda: whole.world.outlets[0].closed)
+        csms.versions = ("ocpp2.1",)
+        csms.drop()
+        await whole.until(lambda: spoken("2.1"))
+        await whole.tap(ANN)
+        await whole.until(lambda: not csms.books.sessions[0].open)
+        await whole.unplug()
+        csms.versions = ("ocpp1.6",)
+        csms.drop()
+        await whole.until(lambda: spoken("1.6"))
+        assert [*csms.books.judge(), *csms.violations()] == []
+        await whole.plug()
+        await asyncio.sleep(1)
+        await whole.tap(ANN)
+        await whole.until(lambda: whole.world.outlets[0].closed)
+        csms.versions = ("ocpp2.1",)  # 1.6 is refused twice, and then given up
+        csms.drop()
+        await whole.until(lambda: spoken("2.1"))
+        assert csms.violations() == []
+    finally:
+        await whole.stop()
+        await csms.stop()
