@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from chargerd.core.events import (
     AuthorizeAnswered,
+    Bay,
     CableOut,
     Event,
     Fault,
@@ -226,19 +227,44 @@ def test_triggered_messages() -> None:
 
 # ---------------------------------------------------------------- in any order
 
-_POINTS = ("EVConnected", "Authorized", "PowerPathClosed", "EnergyTransfer")
+_POINTS = ("ParkingBayOccupancy", "EVConnected", "Authorized", "PowerPathClosed", "EnergyTransfer")
 _WINDOWS = st.lists(st.sampled_from(_POINTS), min_size=1, unique=True).map(",".join)
+_SWITCH = st.sampled_from(["true", "false"])
 _DEEDS = st.lists(
-    st.sampled_from(["plug", "unplug", "card", "other", "remote", "stop", "on", "off", "fault", "well", "wait", "bad"]),
+    st.sampled_from(
+        [
+            "plug",
+            "unplug",
+            "park",
+            "depart",
+            "card",
+            "other",
+            "remote",
+            "stop",
+            "on",
+            "off",
+            "fault",
+            "well",
+            "wait",
+            "bad",
+        ]
+    ),
     max_size=25,
 )
 
 
 @pytest.mark.req("E01.FR.07", "E01.FR.08", "E01.FR.14", "E01.FR.16", "E06.FR.11")
 @settings(max_examples=150, deadline=None)
-@given(start=_WINDOWS, stop=_WINDOWS, deeds=_DEEDS, ended_interval=st.sampled_from(["0", "60"]))
-def test_the_books_are_right_whatever_happens(start: str, stop: str, deeds: list[str], ended_interval: str) -> None:
-    line = Line(tx_start_points=start, tx_stop_points=stop, ended_interval=ended_interval, aligned_interval="900")
+@given(start=_WINDOWS, stop=_WINDOWS, deeds=_DEEDS, ended_interval=st.sampled_from(["0", "60"]), stays=_SWITCH)
+def test_the_books_are_right_whatever_happens(
+    start: str, stop: str, deeds: list[str], ended_interval: str, stays: str
+) -> None:
+    values: dict[str, Any] = {
+        "ended_interval": ended_interval,
+        "aligned_interval": "900",
+        "stop_on_ev_disconnect": stays,
+    }
+    line = Line(bays=True, tx_start_points=start, tx_stop_points=stop, **values)
     desk, number = line.desk, 5
     for deed in deeds:
         live = desk.state.outlet(1).live
@@ -249,6 +275,8 @@ def test_the_books_are_right_whatever_happens(start: str, stop: str, deeds: list
             case "unplug" if live.plug:
                 desk.feed(Power(1, False))
                 line.unplug(number=number)
+            case "park" | "depart":
+                desk.feed(Bay(1, deed == "park"))
             case "card":
                 line.tap()
             case "other":
@@ -269,7 +297,14 @@ def test_the_books_are_right_whatever_happens(start: str, stop: str, deeds: list
                 desk.after(400)
             case "bad" if (auth := _auth(desk)) is not None:
                 desk.feed(TransactionAnswered(_running(desk) or "", auth.token, Verdict(Standing.BLOCKED)))
-    books = judged(line.events, over=False)
+    if desk.state.outlet(1).live.plug:
+        desk.feed(Power(1, False))
+        line.unplug(number=number)
+    desk.feed(Bay(1, False))
+    desk.feed(Fault(1, "DiodeFault", False))
+    desk.after(400)  # everybody has left, so everything is over
+    books = judged(line.events)
+    assert desk.state.outlet(1).visit is None
     assert [session.gaps for session in books.sessions] == [[]] * len(books.sessions)
     json.dumps(line.fold)
 
