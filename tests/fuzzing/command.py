@@ -58,16 +58,19 @@ def planned(seed: int, versions: Sequence[str]) -> Plan:
 def _campaign(days: float, seed: int, versions: Sequence[str], jobs: int) -> Iterator[Outcome]:
     """Worlds from this seed on, until they have lasted long enough; as they come."""
     with ProcessPoolExecutor(max(1, jobs), get_context("forkserver")) as pool:
-        running: set[Future[Outcome]] = set()
+        running: dict[Future[Outcome], Plan] = {}
         left = days * 24
         while left > 0 or running:
             while left > 0 and len(running) < jobs + 1:
                 one = planned(seed, versions)
-                running.add(pool.submit(perform, one))
+                running[pool.submit(perform, one)] = one
                 seed, left = seed + 1, left - one.hours * one.outlets
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                one = running.pop(future)
+                try:
+                    yield future.result()
+                except Exception as e:  # of whatever kind: the others go on
+                    yield Outcome(one, (f"0: it broke off: {e!r}",), "", (), Counter(), 0.0)
 
 
 def _report(outcomes: Iterator[Outcome], ocpp: str | None, seconds: float) -> int:
@@ -100,6 +103,8 @@ def _blame(outcome: Outcome, ocpp: str | None, seconds: float) -> None:
         _say(f"    {complaint[:1000]}")
     version = f" --ocpp {ocpp}" if ocpp else ""
     _say(f"    again: tests/fuzz worlds --only --seed {outcome.plan.seed}{version} --log FILE")
+    if not outcome.digest:
+        return
     small = shrink(outcome.plan, outcome.complaints, lambda plan: perform(plan).complaints, seconds)
     _say(f"    with {len(small.acts)} of {len(outcome.plan.acts)} acts:\n{listed(small.acts)}")
 
