@@ -11,9 +11,9 @@ from collections.abc import Iterator, Set
 
 from chargerd.daemon.store import Session
 from tests.crashing.judge import SAME, Evidence
-from tests.fuzzing.plan import Plan
+from tests.fuzzing.plan import BLOCKED, LOCAL, STRANGER, Plan
 
-ROUNDED = 0.51  # Wh
+UNKNOWN_OFFLINE = ("AllowOfflineTxForUnknownId", '"AuthCtrlr.OfflineTxForUnknownIdEnabled"')
 LATE = 70.0  # Wh: what 3 x 32 A draw until a transaction that power begins has its register
 
 
@@ -26,6 +26,7 @@ def judge(plan: Plan, evidence: Evidence, touched: Set[tuple[int, str]]) -> list
             found.extend(_end_to_end(plan, evidence, outlet, register, silent))
     found.extend(f"session {one.uid}: ended before it began" for one in evidence.history if one.ended < one.started)
     found.extend(_told(plan, evidence))
+    found.extend(_let_in(plan, evidence))
     # the answer to meter values is written down with what comes next: when nothing does, they are told again
     found.extend(f"left in the queue: {row}" for row in evidence.waiting if not row.startswith("meter of"))
     return found
@@ -54,6 +55,17 @@ def _end_to_end(plan: Plan, evidence: Evidence, outlet: int, register: float, si
         at = one.end_wh
     if not -SAME <= register - at <= slack:
         yield f"outlet {outlet}: the history ends at {at:.2f} Wh, the meter shows {register:.2f} Wh"
+
+
+def _let_in(plan: Plan, evidence: Evidence) -> Iterator[str]:
+    """Who is not known may charge only by the backend's own start, or where strangers may while it is away."""
+    strangers = {BLOCKED, STRANGER, LOCAL} - {act.given.get("token") for act in plan.acts}
+    if "card" in [act.given.get("what") for act in plan.acts]:
+        strangers.discard(LOCAL)
+    allowed = any(f"{key} = true" in plan.settings for key in UNKNOWN_OFFLINE)
+    for one in evidence.history:
+        if not allowed and one.token.upper() in strangers:
+            yield f"session {one.uid}: {one.token} was let in"
 
 
 Entry = tuple[int | None, str, float | None, float | None]

@@ -15,12 +15,17 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from chargerd.core import transaction
+from chargerd.core.draft import Draft
 from chargerd.daemon.guard_link import GuardLink
 from chargerd.daemon.store import Batch, Store
 from chargerd.guard import rules
+from chargerd.lab.csms import Csms
 from chargerd.lab.peer import Frame
+from chargerd.lab.roaming import Token
 from chargerd.ocpp.outbox import Changes
-from tests.fuzzing.plan import Act, Plan, Time, plan
+from hal.api import MeterReading
+from tests.fuzzing.plan import STRANGER, Act, Plan, Time, plan
 from tests.fuzzing.shrink import kind, shrink
 from tests.fuzzing.watch import LEGAL, StatusWatch
 from tests.fuzzing.world import perform
@@ -134,6 +139,22 @@ def test_a_daemon_that_lets_everybody_charge_is_found_out(monkeypatch: pytest.Mo
     monkeypatch.setattr(GuardLink, "permit", lambda self, word: permit(self, replace(word, amps=16.0)))
     found = perform(small("1.6", session()[:1])).complaints
     assert any("no authorisation on the disk" in complaint for complaint in found)
+
+
+def test_a_charger_that_takes_the_first_register_for_the_last_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(draft: Draft, rank: int, reading: MeterReading | None) -> None:
+        visit = draft.visit(rank)
+        transaction._end(draft, rank, visit.tx.begin if visit and visit.tx else reading)
+
+    monkeypatch.setattr(transaction, "last_register", forgetful)
+    found = perform(small("1.6", session())).complaints
+    assert any("the one before ended at 0.00 Wh" in complaint for complaint in found)
+
+
+def test_a_stranger_that_is_let_in_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Csms, "_aged", lambda self, token: Token())
+    acts = [Act(20, "plug", {"outlet": 1}), Act(22, "tap", {"uid": STRANGER, "reader": "station"})]
+    assert any(f"{STRANGER.lower()} was let in" in each.lower() for each in perform(small("1.6", acts)).complaints)
 
 
 def test_a_status_is_legal_and_told_in_order() -> None:
