@@ -1,6 +1,7 @@
 """What waits to be said to the CSMS, in four classes, and what may leave next.
 
-    transactions   durable rows, in order: over the whole station in 1.6 (1.6 §3.6), per transaction in 2.x
+    transactions   durable rows, in order: over the whole station in 1.6 (1.6 §3.6), per transaction in 2.x, where no
+                   start overtakes what an older transaction has still to tell again
     critical       durable rows beside them: security events (A04.FR.02)
     latest         one slot per subject (a connector's status); a newer value replaces a waiting one
     volatile       the rest; forgotten when the link drops
@@ -374,8 +375,14 @@ class Outbox:
                 yield from (row for row in lane.rows.values() if row.id != out)
 
     def _heads(self, queue: Queue, now: float) -> Iterator[Row]:
-        for key, lane in self._lanes.items():
-            if key[0] == queue and (row := lane.head(now)):
+        """What may go first. A transaction does not begin while the end of an older one may still have to be told: the
+        CSMS would see two at one EVSE (E01.FR.14). What runs is not held up, and nobody for longer than the attempts.
+        """
+        lanes = [lane for key, lane in self._lanes.items() if key[0] == queue]
+        heads = [(lane.head(now), lane) for lane in lanes]
+        held = min((next(iter(lane.rows)) for row, lane in heads if row is None), default=None)
+        for row, _ in heads:
+            if row is not None and not (row.kind == START and held is not None and held < row.id):
                 yield row
 
     def _other(self, now: float, before: int | None = None) -> Item | None:

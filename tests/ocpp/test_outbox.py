@@ -206,6 +206,17 @@ def test_per_transaction_order_lets_the_others_pass() -> None:
     assert drain(box, 60.0) == [1, 3]
 
 
+@pytest.mark.req("E01.FR.14")
+def test_no_transaction_begins_while_the_end_of_an_older_one_is_refused() -> None:
+    box = outbox(chronological=False)
+    box.add([row(1), row(2, tx="b"), row(3, tx="c", kind=START), row(4, tx="c")], step=1)
+    box.failed(take_row(box), 0.0, attempts_max=2, retry_interval=60.0)
+    assert drain(box) == [2]
+    assert box.wake_at(0.0) == 60.0
+    box.failed(take_row(box, 60.0), 60.0, attempts_max=2, retry_interval=60.0)
+    assert drain(box, 60.0) == [3, 4]
+
+
 @pytest.mark.req("E13.FR.04")
 @pytest.mark.parametrize("chronological", [True, False])
 def test_a_refused_start_takes_its_whole_transaction_along(chronological: bool) -> None:
