@@ -23,7 +23,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,8 @@ class _Script:
     def _line(self, frame: Frame) -> str:
         if frame.kind == "result" and frame.direction == "<":
             answer = frame.payload.get("setVariableResult", [{}])[0].get("attributeStatus")
-            return "=" + str(frame.payload.get("status", answer))
+            running = " of the running transaction" if "transactionId" in frame.payload else ""
+            return f"={frame.payload.get('status', answer)}{running}"
         if frame.kind != "call" or frame.direction != "<" or frame.action in UNTOLD:
             return ""
         return getattr(self, f"_{frame.action}", self._other)(frame.payload)
@@ -321,7 +322,8 @@ async def _link(at: Round, word: str) -> None:
 
 async def _knows(at: Round, name: str, status: str) -> None:
     """The backend thinks differently of a token from now on."""
-    at.csms.tokens[CARDS.get(name, name)] = Token(status)
+    card = CARDS.get(name, name)
+    at.csms.tokens[card] = replace(at.csms.tokens.get(card, Token()), status=status)
 
 
 async def _slow(at: Round, action: str, seconds: str) -> None:
