@@ -61,6 +61,8 @@ def _cuts(count: int, versions: Sequence[str], seed: int, only: int | None, jobs
         _say(f"{len(uncut)} stories with {points} points, {len(cuts.KINDS)} kinds of death; {len(planned)} cuts")
         chosen = planned if only is None else [cut for cut in planned if cut.number == only]
         bad = [outcome for outcome in uncut if outcome.complaints]
+        for outcome in bad:
+            _blame(str(outcome.cut), outcome.where, outcome.complaints, "the story alone")
         performed = pool.map(cuts.perform, chosen, chunksize=4)
         for outcome in _progress(performed, len(chosen), "cuts"):
             for at in outcome.where:
@@ -68,10 +70,9 @@ def _cuts(count: int, versions: Sequence[str], seed: int, only: int | None, jobs
             if outcome.complaints:
                 bad.append(outcome)
                 table["violations"][outcome.where[0] if outcome.where else ("nowhere", "")] += 1
+                _blame(str(outcome.cut), outcome.where, outcome.complaints, f"{again} --only {outcome.cut.number}")
     took = time.monotonic() - began
     _show(table, "phase", "point")
-    for outcome in bad:
-        _blame(str(outcome.cut), outcome.where, outcome.complaints, f"{again} --only {outcome.cut.number}")
     _say(f"{len(chosen)} cuts in {took:.0f} s, {len(chosen) / took:.1f}/s, {len(bad)} with violations\n")
     return len(bad)
 
