@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 Question = SendBoot | SendHeartbeat | AskAuthorize
 MUTE = 2  # CALLs in a row without an answer
+STATUS_ATTEMPTS, STATUS_RETRY = 3, 60.0  # s times attempts: a status that was not heard stays untrue for long
 _PROBE = "probe"
 
 
@@ -417,7 +418,9 @@ class Conversation:
         """They answer, so it was the message. In 2.x it is told again at once, before those of later transactions;
         E13.FR.03 lets only those wait that were refused."""
         suspect, self._suspect = self._suspect, None
-        if suspect is not None:
+        if isinstance(suspect, Latest):
+            self.outbox.unheard(suspect, self._clock.now().mono, STATUS_ATTEMPTS, STATUS_RETRY)
+        elif suspect is not None:
             self._failed(suspect, refused=self.dialect.chronological)
 
     def _learn(self, learned: Learned, changes: Changes, lazy: bool = False) -> None:

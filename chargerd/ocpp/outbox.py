@@ -61,6 +61,7 @@ class Latest:
     at: Moment
     due_at: float
     step: int
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +317,14 @@ class Outbox:
         for each in dead:
             self._remove(each)
         return Changes(dead=tuple(dead))
+
+    def unheard(self, item: Latest, now: float, attempts_max: int, retry_interval: float) -> None:
+        """A timeout: who has not heard it believes something else for long, so it is told again unless it changed."""
+        self._end(item)
+        again = replace(item, attempts=item.attempts + 1)
+        if again.attempts < attempts_max and self._told.get(item.slot) == item.facts:
+            del self._told[item.slot]
+            self._slots.setdefault(item.slot, replace(again, due_at=now + retry_interval * again.attempts))
 
     def lost(self) -> tuple[Changes, tuple[Volatile, ...]]:
         """The link dropped: no attempt. Waiting rows turn offline for good (E11.FR.07); the volatile are given back."""

@@ -36,7 +36,7 @@ def _books(plan: Plan, evidence: Evidence) -> Iterator[str]:
     for complaint in evidence.csms.books.judge():
         if not plan.metered and complaint.endswith("without begin and end register"):
             continue
-        if evidence.dead and ("never ended" in complaint or "never came" in complaint):
+        if evidence.dead and any(loss in complaint for loss in ("never ended", "never came", "still open when")):
             continue
         yield complaint
 

@@ -6,7 +6,7 @@ A plan is a value: it can be written down, shortened and played again. `Act.what
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ HOUR = 3600.0
 POINTS = ("EVConnected", "Authorized", "PowerPathClosed", "EnergyTransfer")
 MEASURANDS = ("Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "Voltage", "Current.Offered")
 REGISTER = MEASURANDS[0]
+MOMENTS = (0.0, 0.005, 0.02, 0.1, 0.3, 0.7, 1.5, 2.5, 6.0, 8.0)  # s after a deed: what it starts is under way
 SAID = (
     *("StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent", "TransactionEvent"),
     *("Authorize", "StatusNotification", "Heartbeat", "BootNotification", "SecurityEventNotification"),
@@ -98,9 +99,9 @@ def plan(seed: int, version: str, hours: float) -> Plan:
     outlets = chance.choice((1, 1, 2, 2, 3))
     readers: tuple[int | None, ...] = (None,) if chance.random() < 0.7 else tuple(range(1, outlets + 1))
     storm = chance.choice((0.3, 1.0, 1.0, 2.5))  # how much goes wrong
-    acts = sorted(
-        [*_visits(chance, outlets, readers, hours), *_mishaps(chance, outlets, hours, storm)], key=lambda act: act.at
-    )
+    visits = list(_visits(chance, outlets, readers, hours))
+    mishaps = _mishaps(chance, outlets, hours, storm, [act.at for act in visits])
+    acts = sorted([*visits, *mishaps], key=lambda act: act.at)
     return Plan(
         seed=seed,
         version=version,
@@ -301,11 +302,15 @@ def _later(act: Act, seconds: float) -> Act:
 # ---------------------------------------------------------------- everybody else
 
 
-def _mishaps(chance: random.Random, outlets: int, hours: float, storm: float) -> Iterator[Act]:
+def _mishaps(chance: random.Random, outlets: int, hours: float, storm: float, busy: Sequence[float]) -> Iterator[Act]:
+    """Half of them at any time, half of them right after somebody did something (at one of the times `busy`)."""
     kinds = [make for make, weight in MISHAPS for _ in range(weight)]
     at = 0.0
     while (at := at + chance.expovariate(storm / 150)) < hours * HOUR - 60:
-        yield chance.choice(kinds)(chance, at, chance.randint(1, outlets))
+        when = at
+        if busy and chance.random() < 0.5:
+            when = chance.choice(busy) + chance.choice(MOMENTS) * chance.uniform(0.5, 1.5)
+        yield chance.choice(kinds)(chance, when, chance.randint(1, outlets))
 
 
 def _short(chance: random.Random) -> float:

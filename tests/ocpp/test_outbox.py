@@ -302,6 +302,35 @@ def status(box: Outbox, word: str, due_at: float = 0.0, step: int = 1) -> None:
     box.latest("1", {"status": word}, AT, due_at, step)
 
 
+def test_a_status_that_was_not_heard_is_told_again_unless_there_is_a_newer_one() -> None:
+    box = outbox()
+    status(box, "Available")
+    item = take(box)
+    assert isinstance(item, Latest)
+    box.unheard(item, 0.0, attempts_max=3, retry_interval=60.0)
+    status(box, "Available", step=2)  # offered with every step
+    assert take(box, 59.0) is None
+    item = take(box, 60.0)
+    assert isinstance(item, Latest) and item.facts == {"status": "Available"}
+    status(box, "Preparing", step=3)
+    box.unheard(item, 60.0, attempts_max=3, retry_interval=60.0)
+    item = take(box, 60.0)
+    assert isinstance(item, Latest) and item.facts == {"status": "Preparing"}
+    box.answered(item)
+    assert not box.pending
+
+
+def test_a_status_that_is_never_heard_is_given_up() -> None:
+    box = outbox()
+    status(box, "Available")
+    for now in (0.0, 60.0, 180.0):
+        item = take(box, now)
+        assert isinstance(item, Latest)
+        box.unheard(item, now, attempts_max=3, retry_interval=60.0)
+    status(box, "Available", step=2)
+    assert not box.pending
+
+
 def test_a_slot_is_replaced_while_it_waits_and_told_once() -> None:
     box = outbox()
     status(box, "Preparing", due_at=5.0)
