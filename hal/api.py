@@ -73,7 +73,7 @@ class ResidualCurrent(Protocol):
 class Inputs(Protocol):
     def emergency_stop(self) -> bool: ...
     def temperature(self) -> float | None:
-        """Hottest sensor of the outlet, in degrees Celsius; None: no sensor fitted."""
+        """Hottest sensor of the outlet, in degrees Celsius; None: none is fitted, or it is silent."""
 
 
 class Indicator(Protocol):
@@ -82,7 +82,10 @@ class Indicator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """The devices of one outlet: one pilot, one contactor. `proximity` and `lock` are None on a tethered cable."""
+    """The devices of one outlet: one pilot, one contactor. `proximity` and `lock` are None on a tethered cable.
+
+    `sensor`: a temperature is known to be measured, so that silence is a fault of the sensor from the start.
+    """
 
     pilot: Pilot
     contactor: Contactor
@@ -91,6 +94,7 @@ class Outlet:
     lock: Lock | None = None
     residual: ResidualCurrent | None = None
     indicator: Indicator | None = None
+    sensor: bool = False
 
 
 class Board(Protocol):

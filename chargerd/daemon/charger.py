@@ -5,7 +5,8 @@ questions and readings act at once. What rises or promises - a higher permit, an
 its step is on the disk, in order; while the disk fails it waits for the disk (DESIGN: persist, then act).
 
 An event that the station cannot digest changes nothing: it is set aside, in the log and in the store, and a fault of
-the station says so until a technician clears it; five of them in a minute end the process.
+the station says so until a technician clears it; five of them in a minute end the process. A deed that fails is set
+aside likewise, and the others of its step are done.
 """
 
 from __future__ import annotations
@@ -250,26 +251,33 @@ class Charger:
         return any(isinstance(held, SetPermit) and held.outlet == command.outlet for held in self._held)
 
     def _act(self, commands: Sequence[Command]) -> None:
+        """All of them: one that fails takes neither a stop nor the books of its step along."""
         for command in commands:
-            match command:
-                case SetPermit():
-                    self._permit(command)
-                case WishLock():
-                    self.guard.lock(command)
-                case Show():
-                    self.guard.show(command)
-                case ReadMeter(rank):
-                    self.meters.ask(rank)
-                case Answer():
-                    self._answer(command)
-                case SendBoot() | SendHeartbeat() | AskAuthorize() | SendStatus():
-                    if self.conversation is not None:
-                        self.conversation.say(command)
-                    elif isinstance(command, AskAuthorize):
-                        self.feed(AuthorizeAnswered(command.ask, None))
-                case Restart(kind):
-                    log.info("restart: %s", kind.value)
-                    self._leave(_exit_code(command))
+            try:
+                self._do(command)
+            except Exception:
+                self._set_aside(command)
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case SetPermit():
+                self._permit(command)
+            case WishLock():
+                self.guard.lock(command)
+            case Show():
+                self.guard.show(command)
+            case ReadMeter(rank):
+                self.meters.ask(rank)
+            case Answer():
+                self._answer(command)
+            case SendBoot() | SendHeartbeat() | AskAuthorize() | SendStatus():
+                if self.conversation is not None:
+                    self.conversation.say(command)
+                elif isinstance(command, AskAuthorize):
+                    self.feed(AuthorizeAnswered(command.ask, None))
+            case Restart(kind):
+                log.info("restart: %s", kind.value)
+                self._leave(_exit_code(command))
 
     def _permit(self, command: SetPermit) -> None:
         """A rise that waited for the disk is void when the station has thought again meanwhile."""
@@ -411,9 +419,10 @@ class Charger:
             loop = asyncio.get_running_loop()
             self._wake = loop.call_later(max(0.0, at - now.mono), self.feed, Wake())
 
-    def _set_aside(self, event: Event) -> None:
-        log.exception("an event could not be digested and is set aside: %r", event)
-        if not isinstance(event, AuthorizeAnswered) and (ask := getattr(event, "ask", None)) is not None:
+    def _set_aside(self, event: Event | Command) -> None:
+        log.exception("not digested and set aside: %r", event)
+        # what is asked of the backend counts its questions by itself
+        if not isinstance(event, AuthorizeAnswered | AskAuthorize) and (ask := getattr(event, "ask", None)) is not None:
             self._refuse(ask, "the request met a fault of the station")
         self._poisoned += 1
         note: dict[str, Any] = {"event": repr(event)[:2000], "at": self._clock.now().wall}
@@ -421,7 +430,7 @@ class Charger:
         now = self._clock.now().mono
         self._poison.append(now)
         if not (isinstance(event, Fault) and event.name == SET_ASIDE):
-            self._events.append((Fault(0, SET_ASIDE, True), None))
+            self.feed(Fault(0, SET_ASIDE, True))
         if len(self._poison) == POISON_MOST and now - self._poison[0] <= POISON_WITHIN:
             log.critical("%d such events within %d s: the process ends", POISON_MOST, POISON_WITHIN)
             self._leave(EXIT_POISON)

@@ -88,7 +88,7 @@ class Guard:
         self._alone: float | None = now  # since when no daemon has said hello
         for rank, bay in enumerate(self.bays, 1):
             names = {name for outlet, name in latched if outlet == rank} if latched is not None else {"LatchUnreadable"}
-            bay.state = rules.initial(now, frozenset(names))
+            bay.state = replace(rules.initial(now, frozenset(names)), sensed=bay.hardware.sensor)
             self._number(rank, now, [(Kind.FAULT, 0, name) for name in sorted(names)])
 
     def cycle(self, now: float) -> None:

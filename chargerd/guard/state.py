@@ -100,7 +100,7 @@ class State:
     diode: int = 0
     test: Test = Test.DUE
     test_at: float = 0.0
-    sensed: bool = False  # a temperature sensor has answered
+    sensed: bool = False  # there is a temperature sensor: the board says so, or it has answered
     locked: bool | None = None
     lock_goal: bool | None = None
     lock_at: float = -inf

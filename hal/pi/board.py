@@ -130,10 +130,13 @@ class _Bay:
 
     # ---- the cycle
 
-    def put_out(self, now: float) -> None:
-        """What was commanded; the contactor first."""
-        self._now = now
+    def switch(self) -> None:
+        """The contactor as commanded."""
         self._enable.set(self._close)
+
+    def put_out(self, now: float) -> None:
+        """What else was commanded."""
+        self._now = now
         self._pwm.set(self._drive)
         if self._drive != self._driven:
             self._driven = self._drive
@@ -234,7 +237,7 @@ class _Bay:
         return self._stop is not None and self._stop_high is self._file.emergency_stop_high
 
     def temperature(self) -> float | None:
-        """None also where the sensor's wire is broken: the guard knows that there was one."""
+        """None also where the sensor's wire is broken: the guard knows that there is one (`Outlet.sensor`)."""
         sensor = self._file.temperature
         if sensor is None:
             return None
@@ -346,6 +349,7 @@ class PiBoard:
                 lock=bay if file.lock is not None else None,
                 residual=bay if file.residual is not None else None,
                 indicator=bay if file.lamp is not None else None,
+                sensor=file.temperature is not None,
             )
             for bay, file in zip(self._bays, board.outlet, strict=True)
         )
@@ -353,6 +357,9 @@ class PiBoard:
     def exchange(self) -> None:
         """Raises DeviceError where a line, the PWM or the ADC fails."""
         now = self._clock()
+        with ExitStack() as contactors:  # first of all, and each of them whatever else fails
+            for bay in self._bays:
+                contactors.callback(bay.switch)
         for bay in self._bays:
             bay.put_out(now)
         if self._alive is not None:
@@ -364,6 +371,8 @@ class PiBoard:
         for bay in self._bays:
             bay.open()
             bay.steady(True)
+            with suppress(DeviceError):
+                bay.switch()
             with suppress(DeviceError):
                 bay.put_out(self._clock())
         self._stack.close()

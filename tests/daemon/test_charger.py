@@ -27,6 +27,8 @@ from chargerd.core.events import (
     OutletTruth,
     Power,
     RemoteStart,
+    ResetAsked,
+    ResetKind,
     Scope,
     TokenSeen,
     VehicleIn,
@@ -451,6 +453,25 @@ def test_records_that_have_no_words_change_nothing_either(tmp_path: Path, monkey
         assert rig.charger.state is before
 
     scene(play, tmp_path, version="1.6")
+
+
+def test_a_deed_that_fails_takes_neither_the_stop_nor_the_books_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play(rig: Rig) -> None:
+        await rig.charge()
+        commits = rig.commits
+
+        def broken(command: Answer) -> None:
+            raise Poison
+
+        monkeypatch.setattr(rig.charger, "_answer", broken)
+        rig.feed(ResetAsked(rig.charger.next_ask(), ResetKind.SOFT))
+        assert rig.amps == 0
+        assert rig.commits > commits
+        assert "EventSetAside" in rig.charger.state.faults
+
+    scene(play, tmp_path)
 
 
 def test_a_store_that_has_ended_ends_the_process(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 import random
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.hal.pi.waveform import LOW, burst
 
 HERE = Path(__file__).parents[3] / "hardware" / "boards"
 TURN = 0.02
+NEIGHBOUR_ENABLE = 2
 
 
 class Line:
@@ -49,8 +51,11 @@ class Line:
 class Generator:
     def __init__(self) -> None:
         self.duty = 1.0
+        self.failing = False
 
     def set(self, duty: float) -> None:
+        if self.failing:
+            raise DeviceError("PWM: gone")
         self.duty = duty
 
     def close(self) -> None:
@@ -120,8 +125,12 @@ class Bench:
     def close(self) -> None: ...
 
 
-def made() -> tuple[PiBoard, Bench]:
+def made(neighbour: bool = False) -> tuple[PiBoard, Bench]:
     file = boardfile.parse(tomllib.loads((HERE / "reference-pi4.toml").read_text()))
+    if neighbour:
+        (outlet,) = file.outlet
+        beside = replace(outlet, contactor=replace(outlet.contactor, enable=NEIGHBOUR_ENABLE))
+        file = replace(file, outlet=(outlet, beside))
     bench = Bench(file)
     return PiBoard(file, bench, bench, lambda: bench.now), bench  # type: ignore[arg-type]
 
@@ -298,6 +307,32 @@ def test_a_vehicle_is_charged_through_the_pins() -> None:
     street.run(0.2)
     opened = [at for at, pin, on in bench.history if pin == 24 and not on]
     assert opened[-1] - left <= 0.1
+
+
+def test_a_generator_that_fails_keeps_no_other_contactor_closed() -> None:
+    """Not even on a bench, where there is no monostable that would open it."""
+    board, bench = made(neighbour=True)
+    first, second = board.outlets
+    second.contactor.close()
+    turn(board, bench)
+    enable = bench.lines[NEIGHBOUR_ENABLE]
+    assert enable.on
+    bench.generators[0].failing = True
+    first.pilot.pwm(0.5)
+    second.contactor.open()
+    with pytest.raises(DeviceError):
+        turn(board, bench)
+    assert not enable.on
+
+
+def test_a_sensor_that_is_silent_from_the_start_costs_power() -> None:
+    board, bench = made()
+    bench.celsius = -100.0  # so high a resistance that it could be a broken wire
+    turn(board, bench)
+    (outlet,) = board.outlets
+    assert outlet.inputs.temperature() is None
+    guard = Guard(board, GuardSetup((OutletSetup(1),)), lambda: 7, 1, "test", lambda latched: True, frozenset(), 0.0)
+    assert guard.bays[0].state.sensed
 
 
 def test_an_adc_that_dies_under_load_opens() -> None:
