@@ -37,7 +37,7 @@ class Reading:
 
 @dataclass(slots=True)
 class Session:
-    """One transaction as the operator knows it. `started` and `stopped` are the station's own stamps."""
+    """One transaction as the operator knows it. `started`, `stopped`, `bound` (to its place): the station's stamps."""
 
     station: str
     transaction: int | str
@@ -55,6 +55,12 @@ class Session:
     statuses: list[tuple[float, str]] = field(default_factory=list)
     last_told: datetime | None = None
     remote_start: int | None = None
+    bound: datetime | None = None
+
+    @property
+    def since(self) -> datetime:
+        """From when on it had its place: a card may wait for a cable while another transaction runs there."""
+        return self.bound or self.started
 
     @property
     def open(self) -> bool:
@@ -284,7 +290,7 @@ class Books:
             for old in self._of(session.station):
                 if old.open and old.place is not None and old.place[0] == place[0]:
                     self._complain(f"{old.name}: still open when EVSE {place[0]} started another")  # E01.FR.14
-            session.place = place
+            session.place, session.bound = place, parse_time(payload["timestamp"])
         elif session.place != place:
             self._complain(f"{session.name}: moved to {place[0]}/{place[1]}")
 
@@ -318,8 +324,8 @@ class Books:
             if session.place is not None:
                 places.setdefault((session.station, session.place), []).append(session)
         for sessions in places.values():
-            for old, new in pairwise(sorted(sessions, key=lambda one: one.started)):
-                if old.stopped is not None and new.started < old.stopped:
+            for old, new in pairwise(sorted(sessions, key=lambda one: one.since)):
+                if old.stopped is not None and new.since < old.stopped:
                     yield f"{new.name}: started before {old.transaction} had stopped"
                 if old.end_wh is not None and new.begin_wh is not None and new.begin_wh < old.end_wh:
                     yield f"{new.name}: register goes backwards, {new.begin_wh:g} Wh after {old.end_wh:g} Wh"

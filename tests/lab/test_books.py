@@ -106,6 +106,15 @@ def test_two_starts_at_one_connector_are_a_real_double() -> None:
     assert any("register goes backwards, 100 Wh after 900 Wh" in text for text in told)
 
 
+def test_a_card_may_wait_for_its_cable_while_another_transaction_runs() -> None:
+    books = Books()
+    whole201(lambda _, payload: books.event("CP1", payload))  # at EVSE 1 until second 60
+    books.event("CP1", event201("Started", 0, 30, idToken=CARD, transaction="T2"))
+    books.event("CP1", event201("Updated", 1, 70, 900, "Transaction.Begin", evse=EVSE, transaction="T2"))
+    books.event("CP1", event201("Ended", 2, 90, 950, "Transaction.End", transaction="T2"))
+    assert books.judge() == []
+
+
 @pytest.mark.req("E01.FR.14")
 def test_two_open_transactions_at_one_evse() -> None:
     books = books201()
