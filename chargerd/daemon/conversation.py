@@ -31,7 +31,7 @@ from chargerd.core.state import Station
 from chargerd.core.token import Standing, Verdict
 from chargerd.daemon.clock import Clock
 from chargerd.ocpp.dialect import Ask, Dialect, Draft, Fold, Identity, Json, Learned, Outgoing, Refuse, Reply
-from chargerd.ocpp.outbox import Changes, Latest, Outbox, Row, Volatile
+from chargerd.ocpp.outbox import Changes, Latest, Outbox, Row, Volatile, kept, plain
 from chargerd.ocpp.rpc import Call, Disputed, Error, Result, Rpc, Unsendable
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Conversation:
                 "critical" if d.queue == "critical" else "transactions",
                 d.tx,
                 d.kind,
-                d.facts,
+                kept(d.facts),
                 d.at,
                 seq=d.seq,
                 offline=not online,
@@ -528,4 +528,4 @@ class Conversation:
 
 
 def _draft(row: Row) -> Draft:
-    return Draft(row.queue, row.kind, dict(row.facts), row.at, row.tx, row.seq, row.thin)
+    return Draft(row.queue, row.kind, plain(row.facts), row.at, row.tx, row.seq, row.thin)

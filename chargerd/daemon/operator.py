@@ -121,7 +121,7 @@ class Operator:
             },
             "clock": {"trusted": now.trusted, "offset": round(self._clock.offset, 3)},
             "queue": {
-                "waiting": 0 if conversation is None else len(conversation.outbox.rows()),
+                "waiting": 0 if conversation is None else conversation.outbox.count,
                 "dead": self._store.dead_count,
             },
             "store": {"failed": self._store.failed, "written": self._store.bytes_written},

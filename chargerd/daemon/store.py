@@ -27,7 +27,7 @@ from typing import Any
 
 from chargerd.core.moment import Moment
 from chargerd.daemon.database import StoreFailed, StoreTooNew, explain, of_the_disk, open_sound
-from chargerd.ocpp.outbox import START, Changes, Row
+from chargerd.ocpp.outbox import START, Changes, Kept, Row, kept
 
 Gate = Callable[[str], None]
 Writes = dict[tuple[str, str | int], tuple[str, Sequence[Any]]]  # (table, key) -> the last word on it
@@ -298,7 +298,11 @@ class Store:
             for value in values:
                 if isinstance(value, str):
                     value.encode()  # a lone surrogate must fail here, for its sender, not for the whole transaction
-        self._said = {key: body for key, body in (self._said | bodies).items() if body is not None}
+        for key, body in bodies.items():
+            if body is None:
+                self._said.pop(key, None)
+            else:
+                self._said[key] = body
         return writes
 
     def _enqueue(self, writes: Writes, future: asyncio.Future[None] | None) -> None:
@@ -420,6 +424,9 @@ class Store:
 def _read(db: sqlite3.Connection) -> _Found:
     state = {key: (version, body) for key, version, body in db.execute("SELECT * FROM state")}
     doomed = db.execute("SELECT tx FROM dead WHERE kind = ? AND tx IS NOT NULL", (START,))
+    broken = "SELECT id FROM outbox WHERE NOT json_valid(facts) OR json_type(facts) <> 'object' LIMIT 1"
+    if row := db.execute(broken).fetchone():
+        raise ValueError(f"row {row[0]} of the outbox")
     boots = db.execute("SELECT number, mono, wall, trusted FROM boot ORDER BY number")
     return _Found(
         bodies={key: body for key, (_, body) in state.items()},
@@ -448,7 +455,7 @@ def _insert(table: str, columns: int) -> str:
 def _values(row: Row) -> tuple[Any, ...]:
     at = row.at
     payload = None if row.payload is None else _text(row.payload)
-    head = (row.id, row.queue, row.tx, row.kind, _text(row.facts), at.mono, at.wall, at.trusted, at.boot, row.seq)
+    head = (row.id, row.queue, row.tx, row.kind, kept(row.facts).text, at.mono, at.wall, at.trusted, at.boot, row.seq)
     return (*head, row.offline, row.thin, payload, row.message_id, row.attempts)
 
 
@@ -459,7 +466,7 @@ def _row(values: Sequence[Any]) -> Row:
         queue=queue,
         tx=tx,
         kind=kind,
-        facts=json.loads(facts),
+        facts=Kept(facts),
         at=Moment(mono, wall, bool(trusted), boot),
         seq=seq,
         offline=bool(offline),

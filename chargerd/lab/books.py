@@ -93,6 +93,7 @@ class Books:
         self.sessions: list[Session] = []
         self._complaints: list[str] = []
         self._told: dict[str, set[str]] = {}
+        self._known: dict[tuple[str, int | str], list[Session]] = {}
         self._last_told: dict[str, datetime] = {}
 
     # ---- what 1.6 stations tell
@@ -110,7 +111,7 @@ class Books:
             if old.open and old.place == place:
                 self._complain(f"{old.name}: still open when connector {place[0]} started another")
         session = Session(station, number(), place, payload["idTag"], stamp, payload["meterStart"], last_told=stamp)
-        self.sessions.append(session)
+        self._open(session)
         return session
 
     def stopped(self, station: str, payload: Payload) -> Session | None:
@@ -159,7 +160,7 @@ class Books:
         """TransactionEvent (E01-E15); None when it updates or ends a transaction that never started."""
         key, seq, kind = payload["transactionInfo"]["transactionId"], payload["seqNo"], payload["eventType"]
         stamp, digest = parse_time(payload["timestamp"]), _digest(payload)
-        session = next((old for old in self._of(station) if old.transaction == key), None)
+        session = next(iter(self._known.get((station, key), ())), None)
         if session is not None and seq in session.seqs:
             if session.seqs[seq] == digest:
                 session.duplicates += 1
@@ -171,7 +172,7 @@ class Books:
                 self._complain(f"{station}: {kind} for unknown transaction {key} (seqNo {seq})")
                 return None
             session = Session(station, key, None, None, stamp)
-            self.sessions.append(session)
+            self._open(session)
         elif kind == "Started":
             self._complain(f"{session.name}: started twice (seqNo {seq})")
         elif not session.open:
@@ -251,10 +252,14 @@ class Books:
     def _of(self, station: str) -> Iterator[Session]:
         return (session for session in reversed(self.sessions) if session.station == station)
 
+    def _open(self, session: Session) -> None:
+        self.sessions.append(session)
+        self._known.setdefault((session.station, session.transaction), []).append(session)
+
     def _numbered(self, station: str, number: int) -> Session | None:
         """The open session of that number, else the latest one: backends do give a number twice."""
-        known = [session for session in self._of(station) if session.transaction == number]
-        return next((session for session in known if session.open), known[0] if known else None)
+        known = self._known.get((station, number), [])
+        return next((session for session in reversed(known) if session.open), known[-1] if known else None)
 
     def _complain(self, text: str) -> None:
         self._complaints.append(text)

@@ -19,7 +19,9 @@ Every change to rows is returned as `Changes`, to be committed by the store befo
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import heapq
+import json
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -29,6 +31,34 @@ from chargerd.core.moment import Moment
 Queue = Literal["transactions", "critical"]
 ASKED = "asked"  # the kind of a row that the CSMS asked for with a TriggerMessage
 START = "start"  # the kind of the row that opens a transaction: every other row of the transaction needs its answer
+
+
+class Kept(Mapping[str, Any]):
+    """A JSON object as its text: what waits for weeks weighs little, and is read when it is told."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __getitem__(self, key: str) -> Any:
+        return plain(self)[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(plain(self))
+
+    def __len__(self) -> int:
+        return len(plain(self))
+
+
+def kept(facts: Mapping[str, Any]) -> Kept:
+    """ValueError for what JSON cannot say."""
+    return facts if isinstance(facts, Kept) else Kept(json.dumps(facts, separators=(",", ":"), allow_nan=False))
+
+
+def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(facts.text) if isinstance(facts, Kept) else dict(facts)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +125,24 @@ class Changes:
         return Changes(tuple(put.values()), self.delete + later.delete, self.dead + later.dead)
 
 
+_Key = tuple[Queue, str | None]
+
+
 class _Lane:
     """Rows that must keep their order among themselves; `held_until` is the head's wait after a failure."""
 
     __slots__ = ("held_until", "rows")
 
     def __init__(self) -> None:
-        self.rows: dict[int, Row] = {}
+        self.rows: OrderedDict[int, Row] = OrderedDict()  # a plain dict walks over what was taken from its front
         self.held_until: float | None = None
 
-    def head(self, now: float) -> Row | None:
-        if self.held_until is not None and now < self.held_until:
-            return None
-        return next(iter(self.rows.values()))
+    @property
+    def head(self) -> int:
+        return next(iter(self.rows))
+
+    def held(self, now: float) -> bool:
+        return self.held_until is not None and now < self.held_until
 
 
 class Outbox:
@@ -122,7 +157,11 @@ class Outbox:
         self._chronological = chronological
         self._max_rows = max_rows
         self._doomed = set(doomed)
-        self._lanes: dict[tuple[Queue, str | None], _Lane] = {}
+        self._lanes: dict[_Key, _Lane] = {}
+        self._heads: dict[Queue, list[tuple[int, _Key]]] = {"transactions": [], "critical": []}  # heaps, stale ones too
+        self._counts: Counter[Queue] = Counter()
+        self._thinnable = 0
+        self._by_tx: Counter[str] = Counter()
         self._steps: dict[int, int] = {}  # row id -> step, of rows that are no backlog
         self._slots: dict[str, Latest] = {}
         self._told: dict[str, Mapping[str, Any]] = {}
@@ -148,7 +187,17 @@ class Outbox:
     @property
     def telling(self) -> bool:
         """Does any message of a transaction wait?"""
-        return any(queue == "transactions" for queue, _ in self._lanes)
+        return self._counts["transactions"] > 0
+
+    @property
+    def by_transaction(self) -> Mapping[str, int]:
+        """How many rows wait of each transaction."""
+        return self._by_tx
+
+    @property
+    def count(self) -> int:
+        """Rows not answered yet."""
+        return self._counts.total()
 
     def rows(self, tx: str | None = None) -> list[Row]:
         """Rows not answered yet, in order of their ids; only those of `tx` when given (E14)."""
@@ -172,7 +221,7 @@ class Outbox:
             if row.id <= self._last_id:
                 raise ValueError(f"row {row.id} after row {self._last_id}: ids must grow")
             self._last_id = row.id
-            if row.tx in self._doomed or (row.queue == "critical" and self._count("critical") >= self._max_rows):
+            if row.tx in self._doomed or (row.queue == "critical" and self._counts["critical"] >= self._max_rows):
                 dead.append(row)
                 continue
             self._append(row)
@@ -219,7 +268,7 @@ class Outbox:
         """
         if self._out is not None:
             return None
-        row = min(self._heads("transactions", now), key=lambda row: row.id, default=None)
+        row = self._first("transactions", now)
         if row is not None and can_send_transactions and committing:
             before = self._steps.get(row.id)
             self._out = (self._other(now, before) or self._first_volatile()) if can_send_other else None
@@ -245,7 +294,8 @@ class Outbox:
     def next_asked(self, now: float, committing: bool) -> Volatile | Row | None:
         """Take what they asked for and nothing else: a volatile one, or a row that was asked for and is the next."""
         if self._out is None and not self._volatile and not committing:
-            asked = (row for row in self._heads("transactions", now) if row.kind == ASKED)
+            heads = (lane.rows[lane.head] for lane in self._lanes.values() if not lane.held(now))
+            asked = (row for row in heads if row.kind == ASKED)
             self._out = min(asked, key=lambda row: row.id, default=None)
             return self._out
         return self.next_volatile()
@@ -348,20 +398,38 @@ class Outbox:
 
     def _append(self, row: Row) -> None:
         self._last_id = row.id
-        self._lanes.setdefault(self._key(row), _Lane()).rows[row.id] = row
+        key = self._key(row)
+        if key not in self._lanes:
+            self._lanes[key] = _Lane()
+            heapq.heappush(self._heads[row.queue], (row.id, key))
+        self._lanes[key].rows[row.id] = row
+        self._count(row, 1)
+
+    def _count(self, row: Row, by: int) -> None:
+        self._counts[row.queue] += by
+        self._thinnable += by * row.thin
+        if row.tx is not None:
+            self._by_tx[row.tx] += by
+            if not self._by_tx[row.tx]:
+                del self._by_tx[row.tx]
 
     def _replace(self, row: Row) -> Row:
         self._lanes[self._key(row)].rows[row.id] = row
         return row
 
     def _remove(self, row: Row) -> None:
-        lane = self._lanes[self._key(row)]
-        if next(iter(lane.rows)) == row.id:
-            lane.held_until = None
+        key = self._key(row)
+        lane = self._lanes[key]
+        first = lane.head == row.id
         del lane.rows[row.id]
+        self._count(row, -1)
         self._steps.pop(row.id, None)
+        if first:
+            lane.held_until = None
         if not lane.rows:
-            del self._lanes[self._key(row)]
+            del self._lanes[key]
+        elif first:
+            heapq.heappush(self._heads[row.queue], (lane.head, key))
 
     def _end(self, item: Latest | Volatile) -> None:
         if item is not self._out:
@@ -374,31 +442,39 @@ class Outbox:
             raise ValueError(f"row {row.id} is not outstanding")
         return self._lanes[self._key(row)].rows[row.id]
 
-    def _count(self, queue: Queue) -> int:
-        return sum(len(lane.rows) for key, lane in self._lanes.items() if key[0] == queue)
-
     def _waiting(self, queue: Queue) -> Iterator[Row]:
         out = self._out.id if isinstance(self._out, Row) else None
         for key, lane in self._lanes.items():
             if key[0] == queue:
                 yield from (row for row in lane.rows.values() if row.id != out)
 
-    def _heads(self, queue: Queue, now: float) -> Iterator[Row]:
-        """What may go first. A transaction does not begin while the end of an older one may still have to be told: the
-        CSMS would see two at one EVSE (E01.FR.14). What runs is not held up, and nobody for longer than the attempts.
+    def _first(self, queue: Queue, now: float) -> Row | None:
+        """The oldest row that is first in its lane, of those that no failure holds back.
+
+        A transaction does not begin while the end of an older one may still have to be told: the CSMS would see two at
+        one EVSE (E01.FR.14). What runs is not held up, and nobody for longer than the attempts.
         """
-        lanes = [lane for key, lane in self._lanes.items() if key[0] == queue]
-        heads = [(lane.head(now), lane) for lane in lanes]
-        held = min((next(iter(lane.rows)) for row, lane in heads if row is None), default=None)
-        for row, _ in heads:
-            if row is not None and not (row.kind == START and held is not None and held < row.id):
-                yield row
+        heads, held = self._heads[queue], []
+        found = None
+        while heads and found is None:
+            id_, key = heads[0]
+            lane = self._lanes.get(key)
+            if lane is None or lane.head != id_:
+                heapq.heappop(heads)
+            elif lane.held(now) or (held and lane.rows[id_].kind == START):
+                held.append(heapq.heappop(heads))
+            else:
+                found = lane.rows[id_]
+        for each in held:
+            heapq.heappush(heads, each)
+        return found
 
     def _other(self, now: float, before: int | None = None) -> Item | None:
         """Latest, volatile or critical: the lowest step, but only one below `before`. Critical backlog is first."""
         found: list[tuple[int, Item]] = [(item.step, item) for item in self._slots.values() if item.due_at <= now]
         found += [(item.step, item) for item in list(self._volatile)[:1]]
-        found += [(self._steps.get(row.id, -1), row) for row in self._heads("critical", now)]
+        if critical := self._first("critical", now):
+            found.append((self._steps.get(critical.id, -1), critical))
         step, first = min(found, key=lambda pair: pair[0], default=(0, None))
         return first if before is None or step < before else None
 
@@ -411,7 +487,7 @@ class Outbox:
         E11.FR.05, E06.FR.13. A frozen row may have arrived, so it stays; so does everything that is no periodic sample.
         """
         dropped: set[int] = set()
-        while self._count("transactions") > self._max_rows:
+        while self._thinnable and self._counts["transactions"] > self._max_rows:
             seen: Counter[str | None] = Counter()
             victims: list[Row] = []
             for row in sorted(self._waiting("transactions"), key=lambda row: row.id):

@@ -136,6 +136,11 @@ class Rig:
         self._config.write_text(site + SETTINGS.format(interval=interval))
         self.csms.stations.pop(STATION, None)
 
+    @property
+    def state(self) -> Path:
+        """The state directory of the present installation."""
+        return self._state
+
     def start_guard(self) -> Process:
         self.guard = self._start("guard", ["guard"])
         return self.guard

@@ -69,9 +69,9 @@ def judge(evidence: Evidence, cars: int, endings: int) -> list[str]:
     return found
 
 
-def judge_books(evidence: Evidence) -> list[str]:
-    """Only what was told and written: the contactor's closings are another matter."""
-    found = [*evidence.csms.violations(), *evidence.csms.books.judge()]
+def judge_books(evidence: Evidence, thinned: bool = False) -> list[str]:
+    """Only what was told and written: the contactor's closings are another matter. `thinned`: samples may be gone."""
+    found = [*evidence.csms.violations(), *evidence.csms.books.judge(thinned=thinned)]
     for outlet, register in enumerate(evidence.registers, 1):
         found.extend(_end_to_end(evidence, outlet, register))
     found.extend(_history(evidence))
