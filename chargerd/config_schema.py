@@ -63,6 +63,11 @@ class StationConfig:
     firmware: str = _key("", "Told to the backend at boot; empty: the version of chargerd.", longest=50)
     state_dir: str = _key("/var/lib/chargerd", "What must survive a restart. Absolute path.", pattern=r"/.*")
     history: int = _key(10_000, "Sessions kept for `chargerctl sessions`; the oldest go.", low=10, high=100_000)
+    after_loss: str = _key(
+        "charge",
+        "After a damaged database was set aside: charge, or wait until chargerctl has cleared HistoryLost.",
+        choices=("charge", "wait"),
+    )
     run_dir: str = _key("/run/chargerd", "Sockets. Absolute path.", pattern=r"/.*")
 
 

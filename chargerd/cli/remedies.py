@@ -32,6 +32,8 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "StorageFailure": "nothing can be written: free the disk, or replace the card; what charges goes on",
         "EventSetAside": "a fault of chargerd itself, charging goes on: report journalctl -u chargerd; "
         "then: chargerctl clear 0 EventSetAside",
+        "HistoryLost": "the database was damaged and set aside: check the storage medium, keep the file; "
+        "then: chargerctl clear 0 HistoryLost",
         "ConfigInvalid": "the configuration has mistakes: chargerd config --check /etc/chargerd/chargerd.toml",
     }
 )

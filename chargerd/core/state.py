@@ -48,6 +48,7 @@ class TxWindow:
 class Site:
     """`max_amps` bounds the sum over outlets per phase. `window` None: the variables decide (2.x).
 
+    `waits`: after the history was lost nothing begins until a technician has cleared that fault.
     `allow_unmetered`: the operator lets a session start although its meter gives no register.
     """
 
@@ -57,6 +58,7 @@ class Site:
     free: bool = False  # without a backend: nobody is asked
     allow_unmetered: bool = False
     window: TxWindow | None = None
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

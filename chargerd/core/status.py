@@ -26,6 +26,8 @@ ENDING_FAULTS: dict[str, Reason] = {
     "ProximityChanged": Reason.OTHER,
 }
 
+HISTORY_LOST = "HistoryLost"  # the database was damaged, and what could not be read of it is gone
+
 
 class Joint(StrEnum):
     AVAILABLE = "Available"
@@ -63,7 +65,8 @@ def offered(outlet: Outlet) -> bool:
 
 def beginning(station: Station) -> bool:
     """May anything new begin: it can be written down, and the program is not about to leave."""
-    return station.storage and not station.stopped and station.reset is None
+    waits = station.site.waits and HISTORY_LOST in station.faults
+    return station.storage and not waits and not station.stopped and station.reset is None
 
 
 def usable(station: Station, outlet: Outlet) -> bool:

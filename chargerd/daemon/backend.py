@@ -9,7 +9,6 @@ chooses goes to the dead letters. With nothing unfinished, every connection is o
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -130,9 +129,9 @@ class Backend:
 
     def facts(self) -> Mapping[str, str]:
         """The length of the queue as the dialects want to know it (`ocpp.v2.requests.handle`)."""
-        rows = self._talk.outbox.rows()
-        told = Counter(row.tx for row in rows if row.tx is not None)
-        return {"messages_in_queue": str(len(rows))} | {f"messages_in_queue:{tx}": str(n) for tx, n in told.items()}
+        box = self._talk.outbox
+        told = {f"messages_in_queue:{tx}": str(count) for tx, count in box.by_transaction.items()}
+        return {"messages_in_queue": str(box.count), **told}
 
     # ---- the version
 

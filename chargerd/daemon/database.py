@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
 import sqlite3
-from collections.abc import Callable
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,16 +64,36 @@ class _Damaged(Exception):
     pass
 
 
-def open_sound(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T, Path | None]:
-    """The database, created or migrated, what `read` finds in it, and where a damaged one went that was there before.
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A damaged file: where it was put, and how many of its rows the new one has."""
+
+    path: Path
+    salvaged: int
+
+
+def open_sound(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T, Lost | None]:
+    """The database, created or migrated, what `read` finds in it, and what became of a damaged one before it.
 
     A `ValueError` of `read` means damaged, too: a flipped bit inside a text is seen by nobody else.
     """
     try:
         return *_open(path, read), None
     except _Damaged:
-        aside = _put_aside(path)
-        return *_open(path, read), aside
+        lost = _put_aside(path)
+    try:
+        salvaged = 0
+
+        def fill(db: sqlite3.Connection) -> T:
+            nonlocal salvaged
+            salvaged = _salvage(lost, db)
+            return read(db)
+
+        return *_open(path, fill), Lost(lost, salvaged)
+    except _Damaged:  # what was salvaged makes no sense together
+        for each in _files(path):
+            each.unlink(missing_ok=True)
+        return *_open(path, read), Lost(lost, 0)
 
 
 def _open(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
@@ -81,23 +107,93 @@ def _open(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.
         if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise _Damaged(verdict)
         _migrate(db, path)
-        return db, read(db)
+        try:
+            return db, read(db)
+        except sqlite3.OperationalError as error:
+            if _code(error) == sqlite3.SQLITE_ERROR:  # a table or a column is missing
+                raise _Damaged(str(error)) from error
+            raise
     except BaseException as error:
         db.close()
+        if isinstance(error, _Damaged):
+            raise
         if isinstance(error, ValueError) or _is_damage(error):
             raise _Damaged(str(error)) from error
         raise
 
 
-def _put_aside(path: Path) -> Path:
-    """Rename to `<name>.corrupt-<n>`; the last number is used again when all are taken.
+def _files(path: Path) -> list[Path]:
+    """The file, its log, and the log's index."""
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
-    SQLite itself removes a log that is left beside a new, empty file.
-    """
+
+def _put_aside(path: Path) -> Path:
+    """Rename to `<name>.corrupt-<n>`, with its log; the last number is used again when all are taken."""
     names = [path.with_name(f"{path.name}.corrupt-{n}") for n in range(1, SETS_ASIDE + 1)]
     aside = next((name for name in names if not name.exists()), names[-1])
-    path.replace(aside)
+    for old, new in zip(_files(path), _files(aside), strict=True):
+        new.unlink(missing_ok=True)
+        if old.exists() and not old.name.endswith("-shm"):
+            old.replace(new)
     return aside
+
+
+def _salvage(aside: Path, db: sqlite3.Connection) -> int:
+    """Copy what can be read of the damaged file, row by row, from both ends of each table; how many rows it was."""
+    saved = 0
+    with tempfile.TemporaryDirectory(dir=aside.parent, prefix="salvage-") as folder:
+        copy = Path(folder, aside.name)
+        for old, new in zip(_files(aside), _files(copy), strict=True):
+            if old.exists():
+                shutil.copyfile(old, new)
+        _lengthen(copy)
+        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as old_db:
+            old_db.text_factory = bytes
+            db.execute("BEGIN IMMEDIATE")
+            for table in _SALVAGED:
+                for row in _readable(old_db, table):
+                    places = ", ".join("?" * len(row))
+                    with contextlib.suppress(sqlite3.Error):
+                        saved += db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({places})", row).rowcount
+            db.execute("COMMIT")
+    return saved
+
+
+def _lengthen(path: Path) -> None:
+    """To the size that its header tells (sqlite.org/fileformat.html, §1.3): SQLite reads nothing of a shorter file."""
+    with path.open("r+b") as file:
+        page, pages = struct.unpack(">16xH10xI", file.read(32).ljust(32, b"\0"))
+        whole = (65536 if page == 1 else page) * pages
+        if path.stat().st_size < whole <= _LARGEST:
+            file.truncate(whole)
+
+
+_LARGEST = 1 << 30  # bytes, whatever a damaged header says
+# Table -> its key, and the columns that hold JSON.
+_SALVAGED: dict[str, tuple[str, tuple[int, ...]]] = {
+    "boot": ("number", ()),
+    "state": ("key", (2,)),
+    "outbox": ("id", (4, 12)),
+    "dead": ("id", (4, 12)),
+    "session": ("uid", ()),
+}
+
+
+def _readable(db: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
+    """Every row whose texts are whole; some twice."""
+    key, documents = _SALVAGED[table]
+    for direction in ("ASC", "DESC"):
+        try:
+            for row in db.execute(f"SELECT * FROM {table} ORDER BY {key} {direction}"):
+                with contextlib.suppress(ValueError, TypeError):
+                    whole = tuple(value.decode() if isinstance(value, bytes) else value for value in row)
+                    for document in (whole[column] for column in documents if whole[column] is not None):
+                        json.loads(document)
+                    yield whole
+        except sqlite3.Error:
+            continue
+        else:
+            return
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:

@@ -25,7 +25,7 @@ from chargerd.core.events import (
 )
 from chargerd.core.moment import Moment
 from chargerd.core.state import Outlet
-from chargerd.core.status import Joint, joint
+from chargerd.core.status import HISTORY_LOST, Joint, joint
 from chargerd.core.token import Token
 from chargerd.core.variables import ENTRIES
 from chargerd.core.variables_table import Access, Entry, Source
@@ -287,7 +287,7 @@ class Operator:
         faults = self._charger.state.faults
         if fault not in faults:
             raise Refused(f"the station has no fault {fault}; it has {', '.join(sorted(faults)) or 'none'}")
-        if fault != SET_ASIDE:
+        if fault not in (SET_ASIDE, HISTORY_LOST):
             raise Refused(f"{fault} ends by itself, once its cause is gone")
         log.info("fault %s cleared by %s", fault, who)
         self._charger.feed(Fault(0, fault, False))

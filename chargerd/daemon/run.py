@@ -23,10 +23,10 @@ import hal
 from chargerd import __version__
 from chargerd.config_schema import NO_BAY, NO_METER, Config, security_profile
 from chargerd.core import durable
-from chargerd.core.events import Stop
+from chargerd.core.events import Fault, SecurityNoticed, Stop
 from chargerd.core.moment import Moment
 from chargerd.core.state import OutletSite, Site, Station, TxWindow
-from chargerd.core.status import Joint, joint
+from chargerd.core.status import HISTORY_LOST, Joint, joint
 from chargerd.daemon.backend import Backend, LinkMaker
 from chargerd.daemon.charger import Charger
 from chargerd.daemon.clock import Clock, battery_backed, synchronised, text_of
@@ -122,6 +122,16 @@ class Daemon:
         """Everything runs after this; no backend is needed for it."""
         self.store.submit(Batch({"boot_id": self._boot_id}))
         self.charger.begin(self._rebooted, self._away)
+        if lost := self.store.lost:
+            log.error(
+                "the database was damaged: it is %s now, and %d rows of it were saved. Check the storage medium, "
+                "then: chargerctl clear 0 %s",
+                lost.path,
+                lost.salvaged,
+                HISTORY_LOST,
+            )
+            self.charger.feed(Fault(0, HISTORY_LOST, True))
+            self.charger.feed(SecurityNoticed("SecurityLogWasCleared", "the database was damaged and set aside"))
         self.guard.start()
         self.devices.start()
         if self.link is not None:
@@ -207,8 +217,6 @@ async def serve(config: Config, boot_id: str, notify: Callable[[str], None], wat
     database = Path(config.station.state_dir, "chargerd.db")
     written = last_written(database)
     store = Store.open(database, history=config.station.history)
-    if store.set_aside is not None:
-        log.error("the database was damaged and is set aside as %s", store.set_aside)
     daemon = Daemon(
         config,
         store,
@@ -268,7 +276,8 @@ def _site(config: Config) -> Site:
     )
     free = not config.backend and config.authorization.mode == "free"
     local = None if config.backend else LOCAL_WINDOW
-    return Site(outlets, config.station.max_amps, config.backend, free, window=local)
+    waits = config.station.after_loss == "wait"
+    return Site(outlets, config.station.max_amps, config.backend, free, window=local, waits=waits)
 
 
 def _fold(loaded: Loaded) -> Fold:

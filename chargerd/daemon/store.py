@@ -9,7 +9,8 @@ own journal more than the commit itself.
 
 A disk that fails (full, read-only, I/O) costs nobody the data: whoever waits gets `StoreFailed` once, the writes stay
 in memory and go out as soon as the disk takes them, `failed` says why meanwhile. A file found damaged when it is opened
-is set aside (`set_aside`) and a new one begun. Any other exception ends the store: it is an error of the program.
+is set aside (`lost`), and a new one begun with what can be read of it. Any other exception ends the store: it is an
+error of the program.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from chargerd.core.moment import Moment
-from chargerd.daemon.database import StoreFailed, StoreTooNew, explain, of_the_disk, open_sound
+from chargerd.daemon.database import Lost, StoreFailed, StoreTooNew, explain, of_the_disk, open_sound
 from chargerd.ocpp.outbox import START, Changes, Kept, Row, kept
 
 Gate = Callable[[str], None]
@@ -36,6 +37,7 @@ MEMORY_MAX = 20_000  # writes kept in memory while the disk fails
 DEAD_MAX = 10_000  # dead letters kept; the oldest go
 HISTORY_MOST = 10_000  # sessions kept; the oldest go
 BOOTS_KEPT = 256
+BOOTS_LOST = 1000  # more than may have been since the last one that can be read
 CHECKPOINT_FRAMES = 256
 FRAME_HEADER = 24
 
@@ -102,7 +104,7 @@ class Store:
         path: Path,
         db: sqlite3.Connection,
         found: _Found,
-        set_aside: Path | None,
+        lost: Lost | None,
         *,
         state_version: int,
         inline: bool,
@@ -110,7 +112,8 @@ class Store:
         retry_after: float,
         history: int,
     ) -> None:
-        self.set_aside = set_aside
+        self.lost = lost
+        """What became of a damaged file, if there was one."""
         self.bytes_written = 0
         self._path = path
         self._index = path.with_name(path.name + "-shm")
@@ -150,7 +153,7 @@ class Store:
         but `sqlite3.OperationalError` before a commit passes for a failing disk. `history`: sessions kept.
         """
         try:
-            db, found, set_aside = open_sound(path, _read)
+            db, found, lost = open_sound(path, _read)
         except (sqlite3.Error, OSError) as error:
             raise StoreFailed(explain(path, error)) from error
         if (newest := max(found.versions.values(), default=0)) > state_version:
@@ -163,7 +166,7 @@ class Store:
             path,
             db,
             found,
-            set_aside,
+            lost,
             state_version=state_version,
             inline=inline,
             gate=gate,
@@ -192,6 +195,8 @@ class Store:
         if found is None:
             raise RuntimeError("load is called once")
         boot = found.boots[-1].boot + 1 if found.boots else 1
+        if self.lost is not None:  # the last boots may be lost, and no number of theirs may come again
+            boot = max(boot + BOOTS_LOST, int(wall) // 60)
         anchor = Moment(mono, wall, trusted, boot)
         self._said = dict(found.bodies)
         writes = self._prepare(Batch(anchor=anchor))
@@ -424,6 +429,7 @@ class Store:
 def _read(db: sqlite3.Connection) -> _Found:
     state = {key: (version, body) for key, version, body in db.execute("SELECT * FROM state")}
     doomed = db.execute("SELECT tx FROM dead WHERE kind = ? AND tx IS NOT NULL", (START,))
+    db.execute("SELECT uid FROM session LIMIT 1").fetchone()
     broken = "SELECT id FROM outbox WHERE NOT json_valid(facts) OR json_type(facts) <> 'object' LIMIT 1"
     if row := db.execute(broken).fetchone():
         raise ValueError(f"row {row[0]} of the outbox")

@@ -24,7 +24,8 @@ SESSION = Session("s1", 1, "04A2", 1000.0, 2000.0, True, 0.0, 11040.0, "Local", 
 
 
 def row(id_: int, **more: Any) -> Row:
-    return Row(id=id_, queue="transactions", tx="t", kind="update", facts={"n": id_}, at=AT, seq=id_, **more)
+    given: dict[str, Any] = {"facts": {"n": id_}, "seq": id_, **more}
+    return Row(id=id_, queue="transactions", tx="t", kind="update", at=AT, **given)
 
 
 class PowerCut(Exception):
@@ -428,18 +429,71 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(
 ) -> None:
     one = opened()
     one.commit_now(Batch(state={"needle": {"needle": 1}}, sessions=[SESSION]))
-    assert one.set_aside is None
+    assert one.lost is None
     one.close()
     damage(path)
     bytes_before = path.read_bytes()
     two = opened()
-    assert two.set_aside == path.with_name("chargerd.db.corrupt-1")
-    assert two.set_aside.read_bytes() == bytes_before
-    assert two.load(0.0, 0.0, False).state == {}
+    assert two.lost is not None and two.lost.path == path.with_name("chargerd.db.corrupt-1")
+    assert two.lost.path.read_bytes() == bytes_before
+    saved = two.load(0.0, 0.0, False).state
+    assert saved in ({}, {"needle": {"needle": 1}})
     two.commit_now(Batch(state={"a": 1}))
     two.close()
     three = opened()
-    assert three.set_aside is None and three.load(0.0, 0.0, False).state == {"a": 1}
+    assert three.lost is None and three.load(0.0, 0.0, False).state == {**saved, "a": 1}
+
+
+def damage_half(path: Path) -> None:
+    """Truncated in the middle of what waits."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def damage_schema(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE session")
+
+
+def damage_outbox(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    start = content.index(b'{"n":150}') // database.PAGE * database.PAGE
+    content[start : start + database.PAGE] = b"\xa5" * database.PAGE
+    path.write_bytes(content)
+
+
+def damage_fact(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'{"n":150}', b'{"n";150}'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "least"), [(damage_half, 50), (damage_schema, 300), (damage_outbox, 280), (damage_fact, 299)]
+)
+def test_what_can_be_read_of_a_damaged_queue_is_told_and_no_number_comes_again(
+    opened: Callable[..., Store], path: Path, damage: Callable[[Path], None], least: int
+) -> None:
+    one = opened()
+    before = one.load(0.0, 0.0, False)
+    rows = tuple(row(before.next_row + n, facts={"n": n}) for n in range(300))
+    one.commit_now(Batch(outbox=Changes(put=rows)))
+    one.close()
+    damage(path)
+    two = opened()
+    assert two.lost is not None and two.lost.salvaged >= least
+    after = two.load(0.0, 0.0, False)
+    assert all(each in rows for each in after.rows) and len(after.rows) >= least
+    assert list(after.rows) == sorted(after.rows, key=lambda each: each.id)
+    assert after.next_row > rows[-1].id
+    assert not list(path.parent.glob("salvage-*"))
+
+
+def test_where_nothing_can_be_read_numbers_go_on_by_the_clock(opened: Callable[..., Store], path: Path) -> None:
+    one = opened()
+    first = one.load(0.0, 1_800_000_000.0, True).next_row
+    one.close()
+    damage_header(path)
+    assert opened().load(0.0, 1_800_000_600.0, True).next_row > first + (1000 << 32)
 
 
 def test_the_log_of_a_damaged_file_does_not_enter_the_new_one(tmp_path: Path, path: Path) -> None:
@@ -451,7 +505,7 @@ def test_the_log_of_a_damaged_file_does_not_enter_the_new_one(tmp_path: Path, pa
     one.close()
     damage_header(copy)
     two = Store.open(copy, inline=True)
-    assert two.set_aside is not None and two.load(0.0, 0.0, False).state == {}
+    assert two.lost is not None and two.load(0.0, 0.0, False).state == {}
     two.close()
 
 
@@ -569,7 +623,7 @@ def test_a_log_torn_anywhere_gives_a_state_that_was(tmp_path: Path, path: Path) 
         copy.write_bytes(image)
         copy.with_name(copy.name + "-wal").write_bytes(log[:torn])
         two = Store.open(copy, inline=True)
-        assert two.set_aside is None
+        assert two.lost is None
         loaded = two.load(0.0, 0.0, False)
         two.close()
         n = loaded.state.get("n", -1)
@@ -589,7 +643,7 @@ def test_every_old_database_opens(version: int, path: Path, opened: Callable[...
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (version,)
     one = opened()
-    assert one.set_aside is None
+    assert one.lost is None
     loaded = one.load(mono=0.0, wall=0.0, trusted=False)
     assert loaded.state == {
         "station": {"outlets": [{"rank": 1, "transaction": "t-2"}]},

@@ -33,8 +33,9 @@ _ERRORS = {
     "GuardLost": "InternalError",
     "StorageFailure": "InternalError",
     "EventSetAside": "InternalError",
+    "HistoryLost": "InternalError",
 }
-_WARNINGS = {"EventSetAside"}  # of the station as a whole: charging goes on
+_WARNINGS = {"EventSetAside", "HistoryLost"}  # of the station as a whole: charging goes on
 _RANK = {name: rank for rank, name in enumerate(_ERRORS)}
 
 

@@ -35,6 +35,7 @@ _PLACES = {
     "GuardMismatch": ("Controller", "Problem"),
     "StorageFailure": ("Controller", "Problem"),
     "EventSetAside": ("Controller", "Problem"),
+    "HistoryLost": ("Controller", "Problem"),
 }
 _ELSEWHERE = ("Connector", "Problem")  # also ProximityFault and ProximityChanged
 
