@@ -371,6 +371,7 @@ class Charger:
         if self._dead:
             return
         if self._store.failed is not None:
+            self._store.retry()
             asyncio.get_running_loop().call_later(STORAGE_LOOK, self._look_at_disk)
             return
         log.info("storage works again")

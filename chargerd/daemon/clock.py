@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _TIME_ERROR = 5  # adjtimex: the clock is not synchronised
 _TIMEX_BYTES = 256
 _LIBC = ctypes.CDLL(None, use_errno=True)  # opened once: the clock is read at every step
+_DAY = 86_400.0
 _SANE = (datetime(2024, 1, 1, tzinfo=UTC).timestamp(), datetime(2200, 1, 1, tzinfo=UTC).timestamp())
 
 
@@ -47,18 +48,23 @@ def battery_backed(rtc: Path = Path("/sys/class/rtc")) -> bool:
 
 
 class Clock:
-    """`mono` and `wall` in seconds; `trusted()` says whether the wall clock is right by itself."""
+    """`mono` and `wall` in seconds; `trusted()` says whether the wall clock is right by itself.
+
+    Once the time was known, it goes on by the monotonic clock: whatever happens to the wall clock afterwards, unless
+    that is right by itself, touches no stamp.
+    """
 
     def __init__(self, mono: Callable[[], float], wall: Callable[[], float], trusted: Callable[[], bool]) -> None:
         self._mono, self._wall, self._trusted = mono, wall, trusted
         self.heeds_ntp = True  # ClockCtrlr.TimeSource names it
-        self._offset: float | None = None
+        self._good: tuple[float, float] | None = None  # both clocks when the time was known last
         self._boot = 0
         self._began = 0.0  # of this boot, monotonic
         self._anchors: Sequence[Moment] = ()
         self._known = True
+        self._placed = 0.0  # the last stamp that could only be guessed: the next is not before it
         self.on_known: Callable[[Moment], None] = lambda at: None
-        """The time became known in the middle of this boot: to be written down for what was stamped before."""
+        """The time became known in the middle of this boot: its beginning, to be written down for what was stamped."""
 
     def begin(self, boot: int, anchors: Sequence[Moment]) -> None:
         """This is boot `boot`; `anchors` are one moment each of the boots before it, oldest first."""
@@ -67,26 +73,35 @@ class Clock:
         self._known = any(a.boot == boot and a.trusted for a in anchors)
 
     def now(self) -> Moment:
-        wall = self._wall()
-        if self.heeds_ntp and self._trusted():
-            return Moment(self._mono(), wall, True, self._boot)
-        return Moment(self._mono(), wall + (self._offset or 0.0), self._offset is not None, self._boot)
+        mono, wall = self._mono(), self._wall()
+        if self._right(wall):
+            self._good = mono, wall
+        if self._good is None:
+            return Moment(mono, wall, False, self._boot)
+        at = Moment(mono, self._good[1] + mono - self._good[0], True, self._boot)
+        if not self._known:
+            self._known = True
+            self.on_known(Moment(self._began, at.wall - (mono - self._began), True, self._boot))
+        return at
+
+    def _right(self, wall: float) -> bool:
+        """By itself. A clock that says 1970 is not, whoever has synchronised it."""
+        return self.heeds_ntp and self._trusted() and _SANE[0] <= wall <= _SANE[1]
 
     @property
     def offset(self) -> float:
-        """What the CSMS taught us to add, in seconds."""
-        return self._offset or 0.0
+        """What is added to the wall clock, in seconds."""
+        now = self.now()
+        return now.wall - self._wall() if now.trusted else 0.0
 
     def learn(self, text: str) -> bool:
         """Take the CSMS's time (RFC 3339) where our own is not to be trusted; False: it is no time."""
         told = parse(text)
         if told is None:
             return False
-        if not (self.heeds_ntp and self._trusted()):
-            self._offset = told - self._wall()
-        if not self._known:
-            self._known = True
-            self.on_known(self.now())
+        if not self._right(self._wall()):
+            self._good = self._mono(), told
+        self.now()
         return True
 
     def stamp(self, at: Moment) -> str:
@@ -108,10 +123,23 @@ class Clock:
         own = next((a for a in self._anchors if a.boot == at.boot), at)
         if own.trusted:  # that boot learned the time later
             return own.wall + at.mono - own.mono
-        # A boot that ended without knowing the time: after the last trusted one before it, in order; and before this.
+        return self._guessed(at, own, now)
+
+    def _guessed(self, at: Moment, own: Moment, now: Moment) -> float:
+        """Of a boot that ended without knowing the time: between those around it that knew, in order."""
         before = [a.wall for a in self._anchors if a.trusted and a.boot < at.boot]
-        wall = max(at.wall, max(before) + max(0.0, at.mono - own.mono)) if before else at.wall
-        return min(wall, now.wall - (now.mono - self._began)) if now.trusted else wall
+        after = [a.wall for a in self._anchors if a.trusted and a.boot > at.boot]
+        if now.trusted:
+            after.append(now.wall - (now.mono - self._began))
+        if not before and not after:
+            return at.wall
+        low, high = max(before, default=_SANE[0]), min(after, default=_SANE[1])
+        since = max(0.0, at.mono - own.mono)
+        guess = low + since if before else high - _DAY + min(since, _DAY)
+        if at.wall >= low:
+            guess = max(at.wall, guess) if before else at.wall
+        self._placed = min(max(guess, low, self._placed), high)
+        return self._placed
 
 
 def text_of(wall: float) -> str:

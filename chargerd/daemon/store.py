@@ -244,6 +244,15 @@ class Store:
         """Return when `batch` and all before it are on the disk. `StoreFailed`: kept in memory, do not repeat it."""
         await self.submit(batch)
 
+    def retry(self) -> None:
+        """Try now what an earlier failure left; but for a store that is `inline`, it is tried after a while anyway."""
+        if not self._thread:
+            with contextlib.suppress(StoreFailed):
+                self._write({})
+            return
+        with self._wake:
+            self._wake.notify()
+
     def commit_now(self, batch: Batch) -> None:
         """`commit` without a loop; only for a store opened with `inline`."""
         if self._thread:

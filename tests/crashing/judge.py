@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chargerd.daemon.store import Session, Store
+from chargerd.daemon.store import HISTORY_MOST, Session, Store
 from chargerd.lab.csms import Csms
 
 SAME = 0.01  # Wh
@@ -47,7 +47,7 @@ def gather(csms: Csms, state: Mapping[str, Any], audit: Mapping[str, Any], datab
             csms,
             [outlet["energy"] for outlet in state["outlets"]],
             audit["outlets"],
-            store.sessions(),
+            store.sessions(HISTORY_MOST),
             [f"{row.kind} of {row.tx}" for row in rows],
             store.dead_count,
         )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chargerd.core.moment import Moment
-from chargerd.daemon.clock import Clock, parse, text_of
+from chargerd.daemon.clock import _SANE, Clock, parse, text_of
 
 NOON = parse("2026-11-22T12:00:00Z") or 0.0
+YEAR = 365 * 86_400.0
 WRONG = parse("2024-01-01T00:00:00Z") or 0.0
 
 
@@ -97,3 +100,85 @@ def test_whatever_is_said_to_be_a_time(text: str) -> None:
 @given(st.floats(allow_nan=False))
 def test_a_stamp_is_always_a_text(wall: float) -> None:
     assert text_of(wall).endswith("Z")
+
+
+def test_once_known_the_time_goes_on_whatever_happens_to_the_wall_clock() -> None:
+    rig = Rig()
+    rig.clock.learn("2026-11-22T12:00:00Z")
+    for step in (5 * YEAR, -40 * YEAR):
+        rig.passes(10)
+        rig.wall += step
+    assert rig.clock.now() == Moment(120.0, NOON + 20, True, 1)
+    rig.trusted = True  # synchronised, and yet in 1989
+    assert rig.clock.now().wall == NOON + 20
+    rig.wall = NOON + 21
+    assert rig.clock.now().wall == NOON + 21
+
+
+def test_a_time_that_ntp_brings_late_is_written_down_as_well() -> None:
+    rig = Rig()
+    rig.wall = 0.0
+    early = rig.clock.now()
+    rig.passes(60)
+    rig.wall, rig.trusted = NOON, True
+    assert rig.clock.stamp(early) == "2026-11-22T11:59:00.000Z"
+    assert rig.known == [Moment(100.0, NOON - 60, True, 1)]
+    rig.trusted = False  # the server is away again: what was right goes on
+    rig.wall -= 30 * YEAR
+    assert rig.clock.now() == Moment(160.0, NOON, True, 1)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["row", "step", "ntp", "learn", "absurd", "boot"]),
+        st.floats(0.0, 1e6),
+        st.sampled_from([-40 * YEAR, -YEAR, -3600.0, 0.0, 1.0, 3600.0, YEAR, 70 * YEAR]),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS, st.sampled_from([0.0, 946_684_800.0, WRONG, NOON, NOON + 80 * YEAR]))
+def test_whatever_the_wall_clock_does_stamps_are_in_order_and_of_this_time(
+    steps: list[tuple[str, float, float]], first: float
+) -> None:
+    """True time runs from NOON on; the wall clock, where NTP does not hold it, says anything. Told in the end."""
+    true, boot, rows, anchors = NOON, 1, [], {}
+    rig = Rig()
+    rig.wall = first
+
+    def noted(at: Moment) -> None:
+        anchors[at.boot] = at
+
+    for what, seconds, step in steps:
+        true += seconds
+        rig.passes(seconds)
+        match what:
+            case "row":
+                rows.append((rig.clock.now(), true))
+            case "step" if not rig.trusted:
+                rig.wall += step
+            case "ntp":
+                rig.trusted = not rig.trusted
+                rig.wall = true if rig.trusted else rig.wall
+            case "learn":
+                rig.clock.learn(text_of(true))
+            case "absurd":
+                assert not rig.clock.learn("1970-01-01T00:00:07Z") and not rig.clock.learn("9999-12-31T23:59:59Z")
+            case "boot":
+                noted(anchors.get(boot) or rig.clock.now())
+                boot += 1
+                known, wall = tuple(anchors.values()), rig.wall
+                rig = Rig(boot=boot, anchors=known)
+                rig.wall = wall + step
+                rig.clock.on_known = noted
+                at = rig.clock.now()
+                anchors[boot] = at
+                rig.clock.begin(boot, (*known, at))
+    rig.clock.learn(text_of(true))
+    told = [rig.clock.wall_of(at) for at, _ in rows]
+    assert all(later >= earlier - 0.01 for earlier, later in pairwise(told))
+    assert all(_SANE[0] <= wall <= true + 0.01 for wall in told)
+    for (at, really), wall in zip(rows, told, strict=True):
+        if rig.clock.knows(at):
+            assert abs(wall - really) < 0.01
