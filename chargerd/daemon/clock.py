@@ -62,7 +62,7 @@ class Clock:
         self._began = 0.0  # of this boot, monotonic
         self._anchors: Sequence[Moment] = ()
         self._known = True
-        self._placed = 0.0  # the last stamp that could only be guessed: the next is not before it
+        self._placed = 0.0  # the last stamp of an earlier boot: what can only be guessed is not before it
         self.on_known: Callable[[Moment], None] = lambda at: None
         """The time became known in the middle of this boot: its beginning, to be written down for what was stamped."""
 
@@ -115,15 +115,19 @@ class Clock:
 
     def wall_of(self, at: Moment) -> float:
         """Unix seconds of a moment, as well as they are known now: exact in a boot whose clock was learned later."""
-        if at.trusted:
-            return at.wall
         now = self.now()
-        if at.boot == now.boot:
+        if at.boot == now.boot and not at.trusted:
             return now.wall - (now.mono - at.mono) if now.trusted else at.wall
         own = next((a for a in self._anchors if a.boot == at.boot), at)
-        if own.trusted:  # that boot learned the time later
-            return own.wall + at.mono - own.mono
-        return self._guessed(at, own, now)
+        if at.trusted:
+            wall = at.wall
+        elif own.trusted:  # that boot learned the time later
+            wall = own.wall + at.mono - own.mono
+        else:
+            wall = self._guessed(at, own, now)
+        if at.boot != now.boot:
+            self._placed = max(self._placed, wall)
+        return wall
 
     def _guessed(self, at: Moment, own: Moment, now: Moment) -> float:
         """Of a boot that ended without knowing the time: between those around it that knew, in order."""
@@ -138,8 +142,7 @@ class Clock:
         guess = low + since if before else high - _DAY + min(since, _DAY)
         if at.wall >= low:
             guess = max(at.wall, guess) if before else at.wall
-        self._placed = min(max(guess, low, self._placed), high)
-        return self._placed
+        return min(max(guess, low, self._placed), high)
 
 
 def text_of(wall: float) -> str:
