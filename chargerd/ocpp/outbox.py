@@ -454,8 +454,9 @@ class Outbox:
         A transaction does not begin while the end of an older one may still have to be told: the CSMS would see two at
         one EVSE (E01.FR.14). What runs is not held up, and nobody for longer than the attempts.
         """
-        heads, held = self._heads[queue], []
-        found = None
+        heads = self._heads[queue]
+        held: list[tuple[int, _Key]] = []
+        found: Row | None = None
         while heads and found is None:
             id_, key = heads[0]
             lane = self._lanes.get(key)
