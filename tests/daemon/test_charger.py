@@ -507,24 +507,25 @@ def test_the_dead_do_nothing(tmp_path: Path) -> None:
 
 def test_the_history_is_put_right_when_the_time_becomes_known(tmp_path: Path) -> None:
     """A session that began in good time and ends after a restart, with the clock a day behind and nobody to ask yet."""
-    sure, wall = [True], [EPOCH]
 
-    async def play(rig: Rig) -> None:
-        rig.clock = rig.charger._clock = Clock(rig.loop.time, lambda: wall[0] + rig.loop.time(), lambda: sure[0])
+    def clock(rig: Rig, sure: bool, wall: float) -> None:
+        rig.clock = rig.charger._clock = Clock(rig.loop.time, lambda: wall + rig.loop.time(), lambda: sure)
         rig.clock.begin(1, ())
         rig.clock.on_known = lambda at: rig.charger.time_known()
+
+    async def play(rig: Rig) -> None:
+        clock(rig, True, EPOCH)
         rig.charger.feed(CardsChanged(((ANN.id.casefold(), None),)))
         rig.truth()
         rig.plug()
         rig.tap()
         await asyncio.sleep(0.1)
-        sure[0], wall[0] = False, EPOCH - 86_400
+        clock(rig, False, EPOCH - 86_400)
         await asyncio.sleep(60)
         rig.truth(1, 0)
         await asyncio.sleep(3)
         [before] = rig.disk.sessions()
         assert (before.trusted, before.ended - before.started) == (False, 0.0)
-        rig.clock._known = False
         assert rig.clock.learn(text_of(EPOCH + rig.loop.time()))
         [after] = rig.disk.sessions()
         assert after.trusted
