@@ -95,9 +95,7 @@ def status(s: Json, ink: Ink) -> str:
 def _unusable(s: Json, ink: Ink) -> str:
     """A daemon that could not read its configuration."""
     head = f"{ink.bold('chargerd ' + s['version'])} · {ink.bad('the configuration is wrong, the outlets stay off')}:"
-    return "\n".join(
-        [head, *(f"  {line}" for line in s["devices"]["configuration"].splitlines()), "", faults(s["faults"], ink)]
-    )
+    return "\n".join([head, *(f"  {mistake}" for mistake in s["mistakes"]), "", faults(s["faults"], ink)])
 
 
 def link(link: Json | None, now: str, ink: Ink, boot: str | None = None) -> str:

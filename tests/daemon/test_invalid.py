@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from chargerd.cli import show
+from chargerd.cli.talk import clean
 from chargerd.config import parse
 from chargerd.daemon.invalid import serve_invalid
 from chargerd.errors import ConfigInvalid
@@ -42,8 +43,8 @@ async def test_the_socket_says_what_is_wrong_and_refuses_the_rest(
     status = (await ask(tmp_path / "control.sock", "status"))["result"]
     assert isinstance(status, dict)
     assert status["faults"] == [{"outlet": 0, "fault": "ConfigInvalid"}]
-    assert "chargerd.toml:4" in status["devices"]["configuration"]
-    shown = show.status(status, show.Ink(False))
+    assert [mistake.split(": ")[0] for mistake in status["mistakes"]] == ["chargerd.toml:4", "chargerd.toml"]
+    shown = show.status(clean(status), show.Ink(False))
     assert "chargerd.toml:4: station.max_ampz" in shown
     assert "ConfigInvalid" in shown
     refused = (await ask(tmp_path / "control.sock", "sessions"))["error"]
