@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from chargerd.core.commands import Answer, AskAuthorize, SendBoot, SendHeartbeat, SendStatus
@@ -247,7 +247,7 @@ class Conversation:
     def _next(self, now: float) -> None:
         if self._boot is not None:
             boot, self._boot = self._boot, None
-            self._call(self.dialect.request(boot, self._identity), boot)
+            self._tell(boot, lambda: self.dialect.request(boot, self._identity))
             return
         if self._probing:
             self._probing = False
@@ -264,13 +264,22 @@ class Conversation:
         match item:
             case Row():
                 self._send_row(item)
-            case Latest():
-                out = self.dialect.render_status(
-                    item.slot, dict(item.facts), item.at, self._host.state, self._clock.stamp
-                )
-                self._call(out, item)
+            case Latest(slot, facts, at):
+                state, stamp = self._host.state, self._clock.stamp
+                self._tell(item, lambda: self.dialect.render_status(slot, dict(facts), at, state, stamp))
             case Volatile():
                 self._send_word(item)
+
+    def _tell(self, item: Latest | SendBoot, words: Callable[[], Outgoing]) -> None:
+        """What has no words is a fault of ours and over: it must not stand in the way of all that follows."""
+        try:
+            out = words()
+        except Exception:
+            log.exception("backend: there are no words for %r", item)
+            self._failed(item)
+            asyncio.get_running_loop().call_soon(self.pump)
+            return
+        self._call(out, item)
 
     @property
     def _promising(self) -> bool:

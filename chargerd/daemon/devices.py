@@ -109,8 +109,10 @@ class Devices:
         async with self._locks[rank]:
             try:
                 reading = await self._meters[rank].read()
-            except DeviceError as e:
-                self._missed(rank, str(e))
+            except Exception as e:  # one that its driver did not foresee is no reading either
+                if not isinstance(e, DeviceError) and self._misses[rank] < MISSES:
+                    log.exception("meter of outlet %d", rank)
+                self._missed(rank, str(e) or type(e).__name__)
                 return None
         if self._misses[rank] >= MISSES:
             log.info("meter of outlet %d answers again", rank)
@@ -151,8 +153,10 @@ class Devices:
                     taken: bool | None = await self._bays[rank].occupied()
                 misses = 0
                 self.errors.pop(f"bay {rank}", None)
-            except (DeviceError, TimeoutError) as e:
+            except Exception as e:
                 misses += 1
+                if not isinstance(e, DeviceError | TimeoutError) and misses <= MISSES:
+                    log.exception("bay detector of outlet %d", rank)
                 self.errors[f"bay {rank}"] = str(e) or "no answer in time"
                 if misses == MISSES:
                     log.error("bay detector of outlet %d: %s", rank, self.errors[f"bay {rank}"])
@@ -166,10 +170,11 @@ class Devices:
         while True:
             try:
                 card = await reader.device.next()
-            except DeviceError as e:
-                if self.errors.get(reader.name) != str(e):
-                    log.error("%s: %s", reader.name, e)
-                self.errors[reader.name] = str(e)
+            except Exception as e:
+                why = str(e) or type(e).__name__
+                if self.errors.get(reader.name) != why:
+                    log.error("%s: %s", reader.name, why, exc_info=None if isinstance(e, DeviceError) else e)
+                self.errors[reader.name] = why
                 await asyncio.sleep(READER_RETRY)
                 continue
             self.errors.pop(reader.name, None)

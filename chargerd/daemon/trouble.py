@@ -253,7 +253,7 @@ def _retry_after(text: str) -> float:
     try:
         when = email.utils.parsedate_to_datetime(text)
         return max(0.0, min((when - datetime.now(UTC)).total_seconds(), LONGEST_WAIT))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # a year of twenty digits
         return 0.0
 
 

@@ -543,6 +543,22 @@ def test_a_row_without_words_becomes_a_dead_letter_and_does_not_stand_in_the_way
     scene(play, tmp_path, version="1.6", transaction_attempts="2", transaction_retry_interval="10")
 
 
+def test_a_status_without_words_does_not_stand_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(rig: Rig) -> None:
+        backend = await accepted(rig)
+
+        def speechless(*args: Any) -> Any:
+            raise LookupError
+
+        monkeypatch.setattr(backend.talk.dialect, "render_status", speechless)
+        rig.plug()
+        rig.tap()
+        await asyncio.sleep(0.1)
+        assert backend.last[2] == "StartTransaction"
+
+    scene(play, tmp_path, version="1.6")
+
+
 def test_said_all_ends_when_all_is_said(tmp_path: Path) -> None:
     async def play(rig: Rig) -> None:
         backend = await accepted(rig)

@@ -16,9 +16,12 @@ from hal.api import Card, DeviceError, MeterReading
 class OneMeter:
     def __init__(self) -> None:
         self.works, self.takes, self.energy, self.closed = True, 0.05, 1000.0, False
+        self.surprise: Exception | None = None
 
     async def read(self) -> MeterReading:
         await asyncio.sleep(self.takes)
+        if self.surprise is not None:
+            raise self.surprise
         if not self.works:
             raise DeviceError("no answer")
         return MeterReading(asyncio.get_running_loop().time(), self.energy)
@@ -29,13 +32,13 @@ class OneMeter:
 
 class OneReader:
     def __init__(self) -> None:
-        self.cards: asyncio.Queue[Card | DeviceError] = asyncio.Queue()
+        self.cards: asyncio.Queue[Card | Exception] = asyncio.Queue()
         self.tries = 0
 
     async def next(self) -> Card:
         self.tries += 1
         found = await self.cards.get()
-        if isinstance(found, DeviceError):
+        if isinstance(found, Exception):
             raise found
         return found
 
@@ -103,6 +106,26 @@ def test_three_misses_are_a_fault_until_it_answers_again() -> None:
     in_virtual_time(scene())
 
 
+def test_what_a_driver_did_not_foresee_ends_nothing_for_good() -> None:
+    async def scene() -> None:
+        rig = Rig()
+        await asyncio.sleep(0.5)
+        rig.meter.surprise = ZeroDivisionError("division by zero")
+        rig.reader.cards.put_nowait(IndexError("short answer"))
+        await asyncio.sleep(READER_RETRY)
+        assert rig.faults() == [Fault(1, "PowerMeterFailure", True)]
+        assert rig.devices.errors == {"meter 1": "division by zero", "door": "short answer"}
+        rig.meter.surprise = None
+        rig.reader.cards.put_nowait(Card("04AA"))
+        await asyncio.sleep(2.0)
+        assert rig.faults()[1:] == [Fault(1, "PowerMeterFailure", False)]
+        assert any(isinstance(event, TokenSeen) for event in rig.events)
+        assert rig.devices.errors == {}
+        await rig.devices.stop()
+
+    in_virtual_time(scene())
+
+
 def test_what_is_asked_for_comes_within_two_seconds_even_from_a_meter_that_hangs() -> None:
     async def scene() -> None:
         rig = Rig()
@@ -156,10 +179,10 @@ def test_a_reader_that_fails_is_tried_again_after_a_while() -> None:
 
 class OneBay:
     def __init__(self) -> None:
-        self.taken: bool | DeviceError = False
+        self.taken: bool | Exception = False
 
     async def occupied(self) -> bool:
-        if isinstance(self.taken, DeviceError):
+        if isinstance(self.taken, Exception):
             raise self.taken
         return self.taken
 
@@ -185,6 +208,12 @@ def test_a_bay_is_told_when_it_changes_and_a_detector_that_is_gone_detects_nothi
         bay.taken = True
         await asyncio.sleep(2.0)
         assert (events[-1], devices.errors) == (Bay(2, True), {})
+        bay.taken = IndexError("short answer")
+        await asyncio.sleep(4.0)
+        assert events[-1] == Bay(2, False)
+        bay.taken = True
+        await asyncio.sleep(2.0)
+        assert events[-1] == Bay(2, True)
         await devices.stop()
 
     run(VirtualLoop(), watch())
