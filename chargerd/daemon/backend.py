@@ -80,7 +80,9 @@ class Backend:
             # also where it is configured no more: what waits is in its words
             speaks = last if last in self._configured or loaded.rows or self._running() else speaks
         dialect = versions.dialect_of(speaks)
-        outbox = Outbox(loaded.rows, chronological=dialect.chronological, max_rows=QUEUE_MOST, doomed=loaded.doomed)
+        strange = {tx for tx in self._running() if tx not in fold}  # it began with another backend, or with none
+        doomed = loaded.doomed | strange
+        outbox = Outbox(loaded.rows, chronological=dialect.chronological, max_rows=QUEUE_MOST, doomed=doomed)
         self._offered = self._offer(speaks, outbox)
         self.link = link(
             self._settings(),

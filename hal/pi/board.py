@@ -26,6 +26,7 @@ SLOW_SAMPLES = 4  # of each slow channel in a burst; the middle of them counts
 RAIL = (11.0, 13.0)  # V; beyond, the levels of the pilot say nothing
 OPEN_ENDED = 0.985  # of the pull-up's volts: nothing is connected
 CLOSED_TIGHT = 0.002
+HOLDS = 0.06  # s between two edges for which the monostable (82 ms, give or take its capacitor) is sure to hold
 
 
 class Generator(Protocol):
@@ -130,21 +131,26 @@ class _Bay:
 
     # ---- the cycle
 
+    @property
+    def closing(self) -> bool:
+        """Is the contactor to be closed, or kept so?"""
+        return self._close
+
     def switch(self) -> None:
         """The contactor as commanded."""
         self._enable.set(self._close)
 
     def put_out(self, now: float) -> None:
-        """What else was commanded."""
+        """What else was commanded; what may be on for a moment only before what can fail."""
         self._now = now
-        self._pwm.set(self._drive)
-        if self._drive != self._driven:
-            self._driven = self._drive
-            self._duties.clear()
         if self._lock is not None:
             self._lock.turn(now)
         if self._monitor is not None:
             self._monitor.turn(now)
+        self._pwm.set(self._drive)
+        if self._drive != self._driven:
+            self._driven = self._drive
+            self._duties.clear()
         pattern = LAMPS.get(self._shown, UNKNOWN)
         since = now - self._shown_at
         for colour, pin in self._lamp.items():
@@ -328,7 +334,7 @@ class PiBoard:
     """A `hal.api.Board`. Made, everything is off and the pilots are at X1."""
 
     def __init__(self, board: BoardFile, lines: Lines, adc: Adc, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self._clock, self._edge = clock, clock()
         self._stack = ExitStack()
         self._stack.callback(adc.close)
         with self._stack:  # undone as a whole when one device is missing
@@ -355,15 +361,23 @@ class PiBoard:
         )
 
     def exchange(self) -> None:
-        """Raises DeviceError where a line, the PWM or the ADC fails."""
+        """Raises DeviceError where a line, the PWM or the ADC fails, or a contactor may have let go in a pause."""
         now = self._clock()
-        with ExitStack() as contactors:  # first of all, and each of them whatever else fails
+        # The next edge would close again what the monostable has opened, whatever happened meanwhile.
+        let_go = self._alive is not None and now - self._edge > HOLDS and any(bay.closing for bay in self._bays)
+        if let_go:
             for bay in self._bays:
-                contactors.callback(bay.switch)
-        for bay in self._bays:
-            bay.put_out(now)
+                bay.open()
+        with ExitStack() as deeds:  # all of them, whichever fails; the last ones named are the first
+            for bay in self._bays:
+                deeds.callback(bay.put_out, now)
+            for bay in self._bays:
+                deeds.callback(bay.switch)
         if self._alive is not None:
             self._alive.toggle()
+        paused, self._edge = now - self._edge, now
+        if let_go:
+            raise DeviceError(f"a pause of {paused * 1000:.0f} ms: the monostable may have opened the contactors")
         for bay in self._bays:
             bay.take_in()
 

@@ -62,7 +62,7 @@ class DividerFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Calibration: codes of +12 V (X1, nothing plugged) and of -12 V (state F), as `chargerd calibrate` prints them."""
+    """Calibration: codes of +12 V (X1, nothing plugged) and of -12 V (state F), as the ADC gives them."""
 
     high: float = _bounded(0, 4095)
     low: float = _bounded(0, 4095)

@@ -227,6 +227,28 @@ def test_the_version_of_what_is_unfinished_is_insisted_on_and_then_given_up(
     story(tmp_path, play, (old, new))
 
 
+def test_what_a_switch_has_cut_off_holds_up_nothing_after_a_restart_either(tmp_path: Path) -> None:
+    async def play(at: Place) -> None:
+        at.backend_speaks("2.0.1")
+        await at.spoken("2.0.1")
+        await at.charging()
+        at.backend_speaks("1.6")
+        await at.spoken("1.6")
+        await at.whole.kill_daemon()
+        await at.whole.start_daemon()
+        await at.spoken("1.6")
+        await asyncio.sleep(300)
+        await at.done()
+        assert not at.talk.outbox.telling
+        await at.charging(BOB)
+        await at.done(BOB)
+        lost, whole = at.csms.books.sessions
+        assert lost.open and not whole.open
+        assert at.csms.violations() == []
+
+    story(tmp_path, play, ("1.6", "2.0.1"))
+
+
 def test_a_refusal_in_passing_changes_nothing(tmp_path: Path) -> None:
     async def play(at: Place) -> None:
         at.backend_speaks("1.6")

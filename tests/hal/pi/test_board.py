@@ -325,6 +325,43 @@ def test_a_generator_that_fails_keeps_no_other_contactor_closed() -> None:
     assert not enable.on
 
 
+def test_a_generator_that_fails_leaves_no_motor_running() -> None:
+    board, bench = made()
+    (outlet,) = board.outlets
+    assert outlet.lock is not None
+    outlet.lock.engage()
+    turn(board, bench)
+    assert bench.lines[19].on
+    bench.generators[0].failing = True
+    outlet.pilot.pwm(0.5)
+    for _ in range(50):
+        with pytest.raises(DeviceError):
+            turn(board, bench)
+    assert not bench.lines[19].on
+
+
+@pytest.mark.parametrize(("pause", "kept"), [(0.05, True), (0.09, False)])
+def test_after_a_pause_no_edge_closes_again_what_the_monostable_opened(pause: float, kept: bool) -> None:
+    street = Street()
+    bench = street.bench
+    street.run(5.0)
+    bench.ohms, bench.plateau = 220.0, 8.92
+    street.say(Permit(1, street.run(1.0).plug, 16.0, 3, valid_for=60.0))
+    street.say(Lock(1, True))
+    street.run(3.0)
+    bench.plateau = 5.96
+    assert street.run(6.0).closed
+    bench.history.clear()
+    bench.now += pause - TURN
+    street.run(0.1)
+    assert bench.lines[24].on is kept
+    if not kept:
+        switched = [pin for _, pin, _ in bench.history if pin in (23, 24)]
+        assert switched[0] == 24  # before the first edge
+        assert street.truth is not None and "DeviceFailure" in street.truth.faults
+        assert street.run(15.0).closed
+
+
 def test_a_sensor_that_is_silent_from_the_start_costs_power() -> None:
     board, bench = made()
     bench.celsius = -100.0  # so high a resistance that it could be a broken wire
