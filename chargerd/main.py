@@ -2,8 +2,8 @@
 
 Exit codes: 0 stopped, 64 soft reset (or a guard that makes room for a newer one) and 65 hard reset (both to be started
 again; deploy/systemd reboots the computer for the latter), 67 a user is unknown, 69 a device is missing, 70 too many
-events that could not be digested, 73 the control socket cannot be served, 74 the store cannot be opened, 78 the
-configuration is wrong.
+events that could not be digested, 73 the control socket cannot be served, 74 stopped while the
+store could not be opened, 78 the configuration is wrong.
 """
 
 from __future__ import annotations
@@ -134,10 +134,11 @@ def _run(path: Path) -> int:
 
     from chargerd.config import load
     from chargerd.daemon.database import StoreFailed
-    from chargerd.daemon.invalid import serve_invalid
+    from chargerd.daemon.invalid import Trouble, serve_trouble
     from chargerd.daemon.journal import lines
     from chargerd.daemon.notify import notify, watchdog_interval
     from chargerd.daemon.run import serve
+    from chargerd.daemon.store import opens
     from hal.api import DeviceError
 
     handler = logging.StreamHandler()
@@ -146,7 +147,7 @@ def _run(path: Path) -> int:
     try:
         config = load(path)
     except ConfigInvalid as e:
-        return asyncio.run(serve_invalid(e, notify, watchdog_interval()))
+        return asyncio.run(serve_trouble(Trouble.of_config(e), notify, watchdog_interval()))
     logging.getLogger().setLevel(config.log.level.upper())
     try:
         return asyncio.run(serve(config, BOOT_ID.read_text().strip(), notify, watchdog_interval()))
@@ -154,8 +155,11 @@ def _run(path: Path) -> int:
         sys.stderr.write(f"{e}\n")
         return os.EX_UNAVAILABLE
     except StoreFailed as e:
-        sys.stderr.write(f"{e}\n")
-        return os.EX_IOERR
+        trouble = Trouble(
+            "StorageFailure", "the books cannot be opened", (str(e),), os.EX_IOERR, config.station.run_dir
+        )
+        books = Path(config.station.state_dir, "chargerd.db")
+        return asyncio.run(serve_trouble(trouble, notify, watchdog_interval(), lambda: opens(books)))
     except OSError as e:
         if e.filename != str(config.control_socket):
             raise

@@ -93,8 +93,10 @@ def status(s: Json, ink: Ink) -> str:
 
 
 def _unusable(s: Json, ink: Ink) -> str:
-    """A daemon that could not read its configuration."""
-    head = f"{ink.bold('chargerd ' + s['version'])} · {ink.bad('the configuration is wrong, the outlets stay off')}:"
+    """A daemon that could not read its configuration, or not open its books."""
+    wrong = any(fault["fault"] == "ConfigInvalid" for fault in s["faults"])
+    what = "the configuration is wrong" if wrong else "the books cannot be opened"
+    head = f"{ink.bold('chargerd ' + s['version'])} · {ink.bad(what + ', the outlets stay off')}:"
     return "\n".join([head, *(f"  {mistake}" for mistake in s["mistakes"]), "", faults(s["faults"], ink)])
 
 

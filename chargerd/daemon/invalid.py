@@ -1,16 +1,18 @@
-"""What is left of the daemon when its configuration is wrong: a control socket that says so, and nothing else.
+"""What is left of the daemon when its configuration is wrong or its books cannot be opened: a control socket, no more.
 
-No backend link and no permit: the outlets stay off. It stays up until it is stopped, so that systemd does not start
-it over and over, and a technician who asks is told file, line, key and remedy.
+No backend link and no permit: the outlets stay off. It stays up, so that systemd does not start it over and over, and a
+technician who asks is told file, line, key and remedy. Where only the disk was at fault it ends when that works again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -20,7 +22,27 @@ from chargerd.errors import ConfigInvalid
 
 log = logging.getLogger(__name__)
 
-FAULT = "ConfigInvalid"
+EXIT_AGAIN = 64  # the start-me-again of a soft reset
+LOOK_AGAIN = 5.0  # s between looks whether the trouble is over
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """`fault` as `status` names it; `code` to exit with; `run_dir` of the sockets, as far as it is known."""
+
+    fault: str
+    what: str
+    mistakes: tuple[str, ...]
+    code: int
+    run_dir: str | None
+
+    @classmethod
+    def of_config(cls, problem: ConfigInvalid) -> Trouble:
+        mistakes = tuple(map(str, problem.problems))
+        return cls("ConfigInvalid", "the configuration is wrong", mistakes, os.EX_CONFIG, problem.run_dir)
+
+    def __str__(self) -> str:
+        return "\n".join(self.mistakes)
 
 
 class Unusable:
@@ -28,8 +50,8 @@ class Unusable:
 
     version = __version__
 
-    def __init__(self, problem: ConfigInvalid, since: float) -> None:
-        self._problem, self._since = problem, since
+    def __init__(self, trouble: Trouble, since: float) -> None:
+        self._trouble, self._since = trouble, since
 
     async def status(self) -> dict[str, Any]:
         return {
@@ -48,10 +70,10 @@ class Unusable:
             "queue": {"waiting": 0, "dead": 0},
             "store": {"failed": None},
             "devices": {},
-            "mistakes": [str(each) for each in self._problem.problems],
+            "mistakes": list(self._trouble.mistakes),
             "lobby": None,
             "outlets": [],
-            "faults": [{"outlet": 0, "fault": FAULT}],
+            "faults": [{"outlet": 0, "fault": self._trouble.fault}],
         }
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -59,35 +81,47 @@ class Unusable:
             raise AttributeError(name)
 
         def refuse(*args: Any, **more: Any) -> NoReturn:
-            raise Refused(f"the configuration is wrong: {self._problem}")
+            raise Refused(f"{self._trouble.what}: {self._trouble}")
 
         return refuse
 
 
-async def serve_invalid(problem: ConfigInvalid, notify: Callable[[str], None], watchdog: float | None) -> int:
-    """Serve the truth until SIGTERM; the exit code. Without a runtime directory there is nobody to serve.
+async def serve_trouble(
+    trouble: Trouble,
+    notify: Callable[[str], None],
+    watchdog: float | None,
+    over: Callable[[], bool] = lambda: False,
+) -> int:
+    """Serve the truth until SIGTERM, then the trouble's exit code; 64, to be started again, once it is `over`.
 
-    It is the one that the file names, if it can be read: there `chargerctl` looks.
+    Without a runtime directory there is nobody to serve. `over` is asked in a thread: a disk may stall.
     """
-    log.error("the configuration is wrong, the outlets stay off:\n%s", problem)
-    run_dir = Path(problem.run_dir or os.environ.get("RUNTIME_DIRECTORY", "/run/chargerd"))
+    log.error("%s, the outlets stay off:\n%s", trouble.what, trouble)
+    run_dir = Path(trouble.run_dir or os.environ.get("RUNTIME_DIRECTORY", "/run/chargerd"))
     loop = asyncio.get_running_loop()
-    server = ControlServer(str(run_dir / "control.sock"), cast(Api, Unusable(problem, loop.time())))
+    server = ControlServer(str(run_dir / "control.sock"), cast(Api, Unusable(trouble, loop.time())))
     try:
         await server.start()
     except OSError as e:
         log.error("%s: %s; the mistakes above are all there is to say", run_dir, e.strerror)
-        return os.EX_CONFIG
+        return trouble.code
     leaving = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leaving.set)
-    notify("READY=1\nSTATUS=configuration invalid: outlets off")
-    while not leaving.is_set():
-        if watchdog:
-            notify("WATCHDOG=1")
-        try:
-            await asyncio.wait_for(leaving.wait(), watchdog / 3 if watchdog else None)
-        except TimeoutError:
-            continue
+    notify(f"READY=1\nSTATUS={trouble.what}: outlets off")
+    code, looking = trouble.code, asyncio.create_task(_until_over(over))
+    while not leaving.is_set() and not looking.done():
+        notify("WATCHDOG=1")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(leaving.wait(), min(watchdog / 3 if watchdog else LOOK_AGAIN, LOOK_AGAIN))
+    if looking.done():
+        log.info("that is over: to be started again")
+        code = EXIT_AGAIN
+    looking.cancel()
     await server.stop()
-    return os.EX_CONFIG
+    return code
+
+
+async def _until_over(over: Callable[[], bool]) -> None:
+    while not await asyncio.to_thread(over):  # noqa: ASYNC110 - a disk tells nobody that it works again
+        await asyncio.sleep(LOOK_AGAIN)

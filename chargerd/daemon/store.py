@@ -432,6 +432,15 @@ class Store:
             return 0
 
 
+def opens(path: Path) -> bool:
+    """Can the store be opened now?"""
+    try:
+        Store.open(path, inline=True).close()
+    except StoreFailed:
+        return False
+    return True
+
+
 # ---- rows and writes
 
 

@@ -13,7 +13,8 @@ import pytest
 from chargerd.cli import show
 from chargerd.cli.talk import clean
 from chargerd.config import parse
-from chargerd.daemon.invalid import serve_invalid
+from chargerd.daemon.invalid import Trouble, serve_trouble
+from chargerd.daemon.store import opens
 from chargerd.errors import ConfigInvalid
 
 WRONG = '[station]\nid = "CS-1"\nmax_amps = 32\nmax_ampz = 3\n[csms]\nurl = "none"\n[guard]\nboard = "sim:/x"\n'
@@ -38,7 +39,7 @@ async def test_the_socket_says_what_is_wrong_and_refuses_the_rest(
 ) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     ready = asyncio.Event()
-    serving = asyncio.create_task(serve_invalid(problem(), lambda text: ready.set(), 30.0))
+    serving = asyncio.create_task(serve_trouble(Trouble.of_config(problem()), lambda text: ready.set(), 30.0))
     await asyncio.wait_for(ready.wait(), 10)
     status = (await ask(tmp_path / "control.sock", "status"))["result"]
     assert isinstance(status, dict)
@@ -60,7 +61,7 @@ async def test_it_serves_where_the_file_says(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ConfigInvalid) as caught:
         parse(f'[station]\nid = "CS-1"\nrun_dir = "{tmp_path}"\n{broken}')
     ready = asyncio.Event()
-    serving = asyncio.create_task(serve_invalid(caught.value, lambda text: ready.set(), None))
+    serving = asyncio.create_task(serve_trouble(Trouble.of_config(caught.value), lambda text: ready.set(), None))
     await asyncio.wait_for(ready.wait(), 10)
     assert (await ask(tmp_path / "control.sock", "status"))["result"]
     os.kill(os.getpid(), signal.SIGTERM)
@@ -69,4 +70,19 @@ async def test_it_serves_where_the_file_says(tmp_path: Path, monkeypatch: pytest
 
 async def test_without_a_runtime_directory_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "absent"))
-    assert await serve_invalid(problem(), lambda text: None, None) == os.EX_CONFIG
+    assert await serve_trouble(Trouble.of_config(problem()), lambda text: None, None) == os.EX_CONFIG
+
+
+async def test_books_that_cannot_be_opened_are_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chargerd.daemon.invalid.LOOK_AGAIN", 0.01)
+    books = tmp_path / "state" / "chargerd.db"
+    trouble = Trouble("StorageFailure", "the books cannot be opened", (f"{books}: no",), os.EX_IOERR, str(tmp_path))
+    ready = asyncio.Event()
+    serving = asyncio.create_task(serve_trouble(trouble, lambda text: ready.set(), None, lambda: opens(books)))
+    await asyncio.wait_for(ready.wait(), 10)
+    status = (await ask(tmp_path / "control.sock", "status"))["result"]
+    assert isinstance(status, dict)
+    assert status["faults"] == [{"outlet": 0, "fault": "StorageFailure"}]
+    assert not serving.done()
+    books.parent.mkdir()
+    assert await asyncio.wait_for(serving, 10) == 64
