@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 import sqlite3
@@ -77,23 +78,34 @@ def open_sound(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sql
 
     A `ValueError` of `read` means damaged, too: a flipped bit inside a text is seen by nobody else.
     """
-    try:
-        return *_open(path, read), None
-    except _Damaged:
-        lost = _put_aside(path)
-    try:
-        salvaged = 0
+    damaged = path.with_name(f"{path.name}.damaged")  # its name until what can be read of it is saved
+    if not damaged.exists():
+        try:
+            return *_open(path, read), None
+        except _Damaged:
+            _remove(damaged)  # a log without its file, if anything
+    elif path.exists():  # begun by a run that did not get to the end
+        _remove(path)
+    _rename(path, damaged)
+    salvaged = 0
 
-        def fill(db: sqlite3.Connection) -> T:
-            nonlocal salvaged
-            salvaged = _salvage(lost, db)
-            return read(db)
+    def fill(db: sqlite3.Connection) -> T:
+        nonlocal salvaged
+        try:
+            salvaged = _salvage(damaged, db)
+        except OSError as error:
+            if error.errno == errno.EIO:  # it cannot be read, and never will; a full disk can be mended
+                raise _Damaged(str(error)) from error
+            raise
+        return read(db)
 
-        return *_open(path, fill), Lost(lost, salvaged)
+    try:
+        db, found = _open(path, fill)
     except _Damaged:  # what was salvaged makes no sense together
-        for each in _files(path):
-            each.unlink(missing_ok=True)
-        return *_open(path, read), Lost(lost, 0)
+        salvaged = 0
+        _remove(path)
+        db, found = _open(path, read)
+    return db, found, Lost(_put_aside(damaged), salvaged)
 
 
 def _open(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
@@ -127,14 +139,24 @@ def _files(path: Path) -> list[Path]:
     return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
 
-def _put_aside(path: Path) -> Path:
-    """Rename to `<name>.corrupt-<n>`, with its log; the last number is used again when all are taken."""
-    names = [path.with_name(f"{path.name}.corrupt-{n}") for n in range(1, SETS_ASIDE + 1)]
-    aside = next((name for name in names if not name.exists()), names[-1])
-    for old, new in zip(_files(path), _files(aside), strict=True):
-        new.unlink(missing_ok=True)
+def _remove(path: Path) -> None:
+    """Its log first, which is no other file's."""
+    for each in reversed(_files(path)):
+        each.unlink(missing_ok=True)
+
+
+def _rename(path: Path, to: Path) -> None:
+    for old, new in zip(_files(path), _files(to), strict=True):
         if old.exists() and not old.name.endswith("-shm"):
             old.replace(new)
+
+
+def _put_aside(damaged: Path) -> Path:
+    """Rename to `<name>.corrupt-<n>`, with its log; the last number is used again when all are taken."""
+    names = [damaged.with_suffix(f".corrupt-{n}") for n in range(1, SETS_ASIDE + 1)]
+    aside = next((name for name in names if not name.exists()), names[-1])
+    _remove(aside)
+    _rename(damaged, aside)
     return aside
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import shutil
 import sqlite3
@@ -486,6 +487,48 @@ def test_what_can_be_read_of_a_damaged_queue_is_told_and_no_number_comes_again(
     assert list(after.rows) == sorted(after.rows, key=lambda each: each.id)
     assert after.next_row > rows[-1].id
     assert not list(path.parent.glob("salvage-*"))
+
+
+@pytest.mark.parametrize("why", [OSError(errno.ENOSPC, "no space"), SystemExit()])
+def test_what_could_not_be_saved_in_one_run_is_saved_in_the_next(
+    opened: Callable[..., Store], path: Path, monkeypatch: pytest.MonkeyPatch, why: BaseException
+) -> None:
+    one = opened()
+    first = one.load(0.0, 0.0, False).next_row
+    rows = tuple(row(first + n, facts={"n": n}) for n in range(300))
+    one.commit_now(Batch(outbox=Changes(put=rows)))
+    one.close()
+    damage_half(path)
+
+    def broken(*args: object) -> None:
+        raise why
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "_lengthen", broken)
+        for _ in range(2):
+            with pytest.raises((StoreFailed, SystemExit)):
+                opened()
+    two = opened()
+    assert two.lost is not None and two.lost.salvaged >= 50
+    assert len(two.load(0.0, 0.0, False).rows) >= 50
+    two.close()
+    assert opened().lost is None
+
+
+def test_a_damaged_file_on_a_medium_that_cannot_be_read_is_lost_and_told(
+    opened: Callable[..., Store], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened().close()
+    damage_header(path)
+
+    def unreadable(*args: object) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(shutil, "copyfile", unreadable)
+    two = opened()
+    assert two.lost is not None and two.lost.salvaged == 0
+    two.close()
+    assert opened().lost is None
 
 
 def test_where_nothing_can_be_read_numbers_go_on_by_the_clock(opened: Callable[..., Store], path: Path) -> None:
