@@ -425,6 +425,8 @@ class Charger:
         # what is asked of the backend counts its questions by itself
         if not isinstance(event, AuthorizeAnswered | AskAuthorize) and (ask := getattr(event, "ask", None)) is not None:
             self._refuse(ask, "the request met a fault of the station")
+        if isinstance(event, AskAuthorize):  # nobody will answer that
+            self.feed(AuthorizeAnswered(event.ask, None))
         self._poisoned += 1
         note: dict[str, Any] = {"event": repr(event)[:2000], "at": self._clock.now().wall}
         self._store.submit(Batch(state={f"poison/{self._poisoned % 16}": note}))

@@ -124,6 +124,7 @@ class GuardLink:
 
     async def _run(self) -> None:
         while True:
+            absent = False
             try:
                 await self._transport.open()
                 self._transport.send(lease.encode(lease.Hello(lease.LINK_VERSION, self._build)))
@@ -131,11 +132,16 @@ class GuardLink:
                     self._hear(packet)
             except OSError as e:
                 log.debug("guard: %s", e)
-                self._not_shut_out()
+                absent = True
             except Exception:  # permits are not renewed for a daemon that no longer listens
                 log.exception("guard: its word could not be taken; the conversation begins anew")
             self._transport.close()
-            self._gone()
+            try:
+                if absent:
+                    self._not_shut_out()
+                self._gone()
+            except Exception:
+                log.exception("guard: that it is gone could not be told")
             await asyncio.sleep(RETRY)
 
     def _gone(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from chargerd.core import station
-from chargerd.core.commands import Answer, Outcome, SetPermit, Show, WishLock
+from chargerd.core.commands import Answer, AskAuthorize, Outcome, SetPermit, Show, WishLock
 from chargerd.core.events import (
     AvailabilityAsked,
     CableIn,
@@ -472,6 +472,27 @@ def test_a_deed_that_fails_takes_neither_the_stop_nor_the_books_along(
         assert "EventSetAside" in rig.charger.state.faults
 
     scene(play, tmp_path)
+
+
+def test_a_card_that_could_not_be_asked_about_is_refused_and_may_be_tapped_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play(rig: Rig) -> None:
+        rig.truth()
+        rig.conversation.opened()
+        id_ = rig.wire[-1][1]
+        accepted = {"status": "Accepted", "interval": 300, "currentTime": "2027-01-15T08:00:00Z"}
+        rig.conversation.frame(json.dumps([3, id_, accepted]))
+
+        def broken(command: AskAuthorize) -> None:
+            raise Poison
+
+        monkeypatch.setattr(rig.conversation, "say", broken)
+        rig.feed(TokenSeen(ANN))
+        assert rig.charger.state.next_ask > 1
+        assert rig.charger.state.asks == {}
+
+    scene(play, tmp_path, version="1.6")
 
 
 def test_a_store_that_has_ended_ends_the_process(tmp_path: Path) -> None:

@@ -79,9 +79,12 @@ class Rig:
         self.guard = guard
         self.events: list[Event] = []
         self.positions: list[tuple[int, int] | None] = []
+        self.take_no_more = False
         self.link = GuardLink(SocketTransport(str(path)), self.take, "test", position)
 
     def take(self, event: Event, position: tuple[int, int] | None) -> None:
+        if self.take_no_more:
+            raise LookupError
         self.events.append(event)
         self.positions.append(position)
 
@@ -144,6 +147,17 @@ async def test_a_guard_that_does_not_let_us_in_is_none_and_says_why(rig: Rig, ca
     await rig.guard.welcome()
     assert rig.link.connected
     assert not rig.link.refused
+
+
+async def test_a_fault_of_ours_on_the_way_is_not_the_last_of_the_guard(rig: Rig) -> None:
+    await rig.guard.welcome(last=3)
+    rig.take_no_more = True
+    rig.guard.leave()
+    await rig.guard.accept()
+    rig.take_no_more = False
+    await rig.guard.welcome(last=3)
+    rig.guard.say(TRUTH)
+    await rig.until(lambda: rig.events)
 
 
 async def test_a_gap_in_the_middle_makes_void_what_was_believed(rig: Rig) -> None:
