@@ -19,12 +19,14 @@ from typing import Any
 
 from chargerd import __version__
 from chargerd.cli import show, sim
+from chargerd.cli.fold import for_stream
 from chargerd.cli.remedies import remedy
 from chargerd.cli.talk import Control, Failed, Unreachable, guard_truths
 
 SOCKET = "/run/chargerd/control.sock"
 STATUS_ANSWER = 5.0  # s; then the guard is asked instead
 CLEARING = 3.0  # s in which a cleared fault must be gone
+BAD_PARAMS = -32602  # of JSON-RPC
 FOLLOWING = 0.5  # s for the link to follow before it is shown
 EPILOG = """\
 examples:
@@ -49,11 +51,11 @@ class Screen:
         self.ink = show.Ink(not as_json and sys.stdout.isatty() and "NO_COLOR" not in os.environ)
 
     def say(self, answer: Any, text: Callable[[], str]) -> None:
-        self.write(json.dumps(answer, indent=2) if self.as_json else text())
+        self.write(json.dumps(answer, indent=2) if self.as_json else for_stream(text(), sys.stdout))
 
     def line(self, answer: Any, text: Callable[[], str]) -> None:
         """One of a stream: JSON on one line."""
-        self.write(json.dumps(answer) if self.as_json else text())
+        self.write(json.dumps(answer) if self.as_json else for_stream(text(), sys.stdout))
 
     def write(self, text: str) -> None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
@@ -61,7 +63,7 @@ class Screen:
 
     def fail(self, code: int | str, text: str) -> None:
         body = json.dumps({"error": {"code": code, "message": text}})
-        sys.stderr.write((body if self.as_json else f"chargerctl: {text}") + "\n")
+        sys.stderr.write((body if self.as_json else for_stream(f"chargerctl: {text}", sys.stderr)) + "\n")
 
 
 Command = Callable[[argparse.Namespace, Screen], int]
@@ -191,7 +193,12 @@ def _clear(args: argparse.Namespace, screen: Screen) -> int:
 def _sim(args: argparse.Namespace, screen: Screen) -> int:
     method, params = sim.parse(args.words)
     with Control(args.socket) as control:
-        answer = control.call(method, **params)
+        try:
+            answer = control.call(method, **params)
+        except Failed as e:
+            if e.code != BAD_PARAMS:
+                raise
+            raise Failed(e.code, f"{e}; write: chargerctl sim {sim.usage(args.words[0])}") from None
     screen.say(answer, lambda: show.moved(answer))
     return 0
 
@@ -253,17 +260,17 @@ def _add_seeing(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _add_doing(add: Callable[..., argparse.ArgumentParser]) -> None:
     tap = add("tap", "as if a card were tapped", _asks("tap", lambda answer, ink: "tapped", "token", "evse"))
-    tap.add_argument("token", metavar="CARD")
+    tap.add_argument("token", metavar="CARD", help="its number")
     tap.add_argument("--evse", type=int, metavar="N", help="at the reader of this EVSE")
     start = add("start", "start charging; nobody is asked", _asks("start", lambda *_: "accepted", "outlet", "token"))
-    start.add_argument("outlet", type=int, metavar="OUTLET")
+    start.add_argument("outlet", type=int, metavar="OUTLET", help="its number, as in `status`")
     start.add_argument("--token", metavar="CARD", help="on whose account; a backend may end it without")
     stop = add("stop", "stop charging", _asks("stop", lambda *_: "stopping", "outlet"))
-    stop.add_argument("outlet", type=int, metavar="OUTLET")
+    stop.add_argument("outlet", type=int, metavar="OUTLET", help="its number, as in `status`")
     unlock = add("unlock", "let go of the plug", _asks("unlock", lambda *_: "unlocked", "outlet"))
-    unlock.add_argument("outlet", type=int, metavar="OUTLET")
+    unlock.add_argument("outlet", type=int, metavar="OUTLET", help="its number, as in `status`")
     link = add("link", "the link to the backend: see it, bring it up now, hold it down, let it go", _link)
-    link.add_argument("to", nargs="?", choices=("up", "down", "auto"))
+    link.add_argument("to", nargs="?", choices=("up", "down", "auto"), help="auto: as chargerd thinks best")
     clear = add("clear", "clear a fault after the repair", _clear)
     clear.add_argument("outlet", type=int, metavar="OUTLET", help="0: the station as a whole")
     clear.add_argument("fault", metavar="FAULT", help="as `chargerctl faults` names it")
@@ -287,4 +294,7 @@ def _add_cards(cards: argparse.ArgumentParser, common: argparse.ArgumentParser) 
 
 
 def _since(text: str) -> float:
-    return datetime.fromisoformat(text).astimezone().timestamp()
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text}: no date; write it like 2026-11-01 or 2026-11-01T18:30") from None

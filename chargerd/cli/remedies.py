@@ -28,7 +28,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "PowerMeterFailure": "the meter does not answer: check its supply, bus wiring, address and speed",
         "DaemonLost": "chargerd does not run: systemctl status chargerd; journalctl -u chargerd -e",
         "GuardMismatch": "guard and daemon do not fit: install both anew, then: systemctl restart chargerd-guard",
-        "GuardLost": "no guard: systemctl status chargerd-guard; it holds every outlet safe meanwhile",
+        "GuardLost": "no word from the guard, nothing new starts: systemctl status chargerd-guard",
         "StorageFailure": "nothing can be written: free the disk, or replace the card; what charges goes on",
         "EventSetAside": "a fault of chargerd itself, charging goes on: report journalctl -u chargerd; "
         "then: chargerctl clear 0 EventSetAside",

@@ -319,6 +319,8 @@ def _leaf(value: Any) -> str:
             return "-"
         case bool():
             return "yes" if value else "no"
+        case float():
+            return str(round(value, 3))
     return str(value)
 
 

@@ -52,7 +52,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
 
 def parse(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Method and params of `NAME [WORD…] [KEY=VALUE…]`. Raises BadWords."""
-    name = words[0].replace("_", "-")
+    name = _name(words[0])
     form = FORMS.get(name)
     if form is None:
         raise BadWords(f"sim {words[0]}: there is {', '.join(FORMS)}")
@@ -63,7 +63,7 @@ def parse(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
         if not named:
             key, value = next(places, ""), word
         if not key or key in params:
-            raise BadWords(f"sim {name}: {word} is one too many; write: sim {name} {form.usage}".rstrip())
+            raise BadWords(f"sim {name}: {word} is one too many; write: sim {usage(name)}")
         params[key] = _value(key, value)
     return f"sim.{name.replace('-', '_')}", params
 
@@ -77,6 +77,16 @@ def _value(key: str, text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def usage(word: str) -> str:
+    """How that form is written."""
+    name = _name(word)
+    return f"{name} {FORMS[name].usage}".rstrip()
+
+
+def _name(word: str) -> str:
+    return word.replace("_", "-")
 
 
 def overview() -> str:

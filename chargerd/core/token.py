@@ -32,6 +32,12 @@ class Token:
 
 
 FREE = Token("FREE", "NoAuthorization")  # free charging: nobody was asked
+LOCAL = Token("LOCAL", "Local")  # started by hand: no card was shown
+
+
+def recalled(id_: str) -> Token:
+    """A token of the history, which keeps no kinds."""
+    return LOCAL if id_ == LOCAL.id else Token(id_)
 
 
 class Standing(StrEnum):

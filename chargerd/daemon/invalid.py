@@ -81,7 +81,7 @@ class Unusable:
             raise AttributeError(name)
 
         def refuse(*args: Any, **more: Any) -> NoReturn:
-            raise Refused(f"{self._trouble.what}: {self._trouble}")
+            raise Refused(f"{self._trouble.what}: {'; '.join(self._trouble.mistakes)}")
 
         return refuse
 

@@ -26,7 +26,7 @@ from chargerd.core.events import (
 from chargerd.core.moment import Moment
 from chargerd.core.state import Outlet
 from chargerd.core.status import HISTORY_LOST, Joint, joint
-from chargerd.core.token import Token
+from chargerd.core.token import LOCAL, Token
 from chargerd.core.variables import ENTRIES
 from chargerd.core.variables_table import Access, Entry, Source
 from chargerd.daemon import picture
@@ -48,7 +48,6 @@ CARDS_MOST = 1000
 LETTERS_SHOWN = 100
 SHORTEST_END = 4  # characters by which a card may be named
 GOODBYE = 0.2  # s for the last answer to leave
-LOCAL = Token("LOCAL", "Local")
 T = TypeVar("T")
 
 
@@ -341,7 +340,7 @@ class Operator:
     def _outlet(self, rank: int) -> Outlet:
         count = len(self._charger.state.outlets)
         if rank > count:
-            raise BadParams(f"outlet: must be a whole number 1..{count}")
+            raise BadParams(f"outlet: must be {'1' if count == 1 else f'a whole number 1..{count}'}")
         return self._charger.state.outlet(rank)
 
     async def _ask(self, event: Callable[[int], Event]) -> Outcome:

@@ -23,7 +23,7 @@ from chargerd.core.moment import Moment
 from chargerd.core.records import Faulted, Record, Sampled, Security, Session, Transaction
 from chargerd.core.state import Outlet, Station, Visit
 from chargerd.core.status import LOWEST_AMPS, barred, blocking, charging_state, joint
-from chargerd.core.token import Token
+from chargerd.core.token import Token, recalled
 from chargerd.daemon.charger import Happened
 from chargerd.daemon.store import Session as StoredSession
 from chargerd.guard.lease import Truth
@@ -129,7 +129,7 @@ def session(one: StoredSession, stamp: Callable[[float], str]) -> Json:
     return {
         "tx": one.uid,
         "outlet": one.outlet,
-        "token": Token(one.token).short,
+        "token": recalled(one.token).short,
         "started": stamp(one.started),
         "ended": stamp(one.ended),
         "trusted": one.trusted,
@@ -210,7 +210,7 @@ def _told(record: Record) -> Json:
                 "kind": "session",
                 "outlet": record.outlet,
                 "tx": record.tx,
-                "token": Token(record.token).short,
+                "token": recalled(record.token).short,
                 "energy_wh": _used(record.begin_wh, record.end_wh),
                 "reason": record.reason.value,
             }

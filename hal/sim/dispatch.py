@@ -78,7 +78,7 @@ class Params:
     def rank(self) -> int:
         rank, count = self.get("outlet"), len(self._world.outlets)
         if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= count:
-            raise BadParams(f"outlet: must be a whole number 1..{count}")
+            raise BadParams(f"outlet: must be {'1' if count == 1 else f'a whole number 1..{count}'}")
         return rank
 
     def reader(self) -> str:
@@ -200,7 +200,7 @@ def _unplug(world: World, p: Params) -> dict[str, Any]:
 def _vehicle(world: World, p: Params) -> dict[str, Any]:
     outlet, car = p.outlet(), p.outlet().car
     if car is None:
-        raise Refused("no vehicle is plugged in here: sim.plug first")
+        raise Refused("no vehicle is plugged in here: plug one in first")
     step = p.choice("step", STEPS) if p.has("step") else None
     if step != "draw" and p.has("amps"):
         raise BadParams("amps: only with step draw")

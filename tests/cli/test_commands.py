@@ -162,6 +162,12 @@ def test_wrongly_typed(words: list[str], capsys: pytest.CaptureFixture[str]) -> 
     assert "usage: chargerctl" in capsys.readouterr().err
 
 
+def test_a_date_says_how_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sessions", "--since", "soon"])
+    assert "soon: no date; write it like 2026-11-01" in capsys.readouterr().err
+
+
 async def test_a_form_the_world_does_not_have(run: Run) -> None:
     code, _, err = await run("sim", "dance")
     assert (code, "plug" in err) == (2, True)

@@ -45,3 +45,8 @@ def test_every_method_of_the_world_has_a_form_with_its_own_names() -> None:
     for name, form in forms.items():
         assert set(form.places) <= set(known[name])
         assert form.about in sim.overview()
+
+
+def test_how_a_form_is_written() -> None:
+    assert sim.usage("emergency_stop") == "emergency-stop on|off [OUTLET]"
+    assert sim.usage("state") == "state"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chargerd.core.events import TokenSeen
-from chargerd.core.token import FREE, Token
+from chargerd.core.token import FREE, LOCAL, Token, recalled
 
 
 def test_tokens_are_compared_without_case() -> None:
@@ -16,4 +16,5 @@ def test_a_card_number_is_never_shown_whole() -> None:
     assert Token("04A2B3C4D5E680").short == "…E680"
     assert "04A2B3" not in repr(TokenSeen(Token("04A2B3C4D5E680"), 1))
     assert FREE.short == "FREE"
-    assert Token("LOCAL", "Local").short == "LOCAL"
+    assert (recalled("LOCAL"), LOCAL.short) == (LOCAL, "LOCAL")
+    assert recalled("04A2B3C4D5E680").short == "…E680"

@@ -51,6 +51,7 @@ async def test_the_socket_says_what_is_wrong_and_refuses_the_rest(
     refused = (await ask(tmp_path / "control.sock", "sessions"))["error"]
     assert isinstance(refused, dict)
     assert "max_ampz" in refused["message"]
+    assert clean(refused["message"]) == refused["message"]  # on one line
     os.kill(os.getpid(), signal.SIGTERM)
     assert await serving == os.EX_CONFIG
 

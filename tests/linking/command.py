@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "tests/link", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--ocpp", choices=VERSIONS, default="both", help="version of the sessions (both)")
+    parser.add_argument("--ocpp", choices=VERSIONS, default="both", help="of the sessions (both: 1.6 and 2.0.1)")
     parser.add_argument("--only", nargs="+", metavar="CAUSE", help="only these; part of a name or group is enough")
     parser.add_argument("--short", action="store_true", help=f"only {len(SHORT)} causes, under a minute")
     parser.add_argument("--list", action="store_true", help="the causes")
