@@ -338,13 +338,14 @@ class PiBoard:
         self._stack = ExitStack()
         self._stack.callback(adc.close)
         with self._stack:  # undone as a whole when one device is missing
+            self._bays = [
+                _Bay(board, file, rank, lines, adc, self._stack, clock()) for rank, file in enumerate(board.outlet, 1)
+            ]
+            # Last: taking the pin may be an edge, and lines may still stand as a guard that was killed has left them.
             self._alive = None
             if board.alive is not None:
                 self._alive = lines.output(board.alive, "monostable")
                 self._stack.callback(self._alive.close)
-            self._bays = [
-                _Bay(board, file, rank, lines, adc, self._stack, clock()) for rank, file in enumerate(board.outlet, 1)
-            ]
             self._stack = self._stack.pop_all()
         self.outlets: Sequence[Outlet] = tuple(
             Outlet(

@@ -325,6 +325,13 @@ def test_a_generator_that_fails_keeps_no_other_contactor_closed() -> None:
     assert not enable.on
 
 
+def test_the_contactor_is_off_before_the_first_edge_can_be() -> None:
+    """After a kill the kernel may keep the levels of both lines."""
+    _, bench = made()
+    taken = list(bench.lines)
+    assert taken.index(24) < taken.index(23)
+
+
 def test_a_generator_that_fails_leaves_no_motor_running() -> None:
     board, bench = made()
     (outlet,) = board.outlets
