@@ -7,6 +7,7 @@ can be pasted. Initial values of OCPP variables are checked by their registry.
 from __future__ import annotations
 
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, replace
@@ -37,6 +38,7 @@ from chargerd.errors import ConfigInvalid, Problem
 __all__ = ["DEFAULT_PATH", "NO_BACKEND", "NO_METER", "Config", "line_of", "load", "parse", "reference"]
 
 DEFAULT_PATH = Path("/etc/chargerd/chargerd.toml")
+COLUMNS = 120  # of the reference
 MOST_BYTES = 256 * 1024
 MOST_ROOTS = 4 * 1024 * 1024
 MOST_SOCKET = 107  # bytes of sun_path, see unix(7)
@@ -462,21 +464,31 @@ def _described(key: Field[Any]) -> str:
         notes.append(_either(spec.choices))
     if spec.low is not None:
         notes.append(_bounds(spec))
-    about = f"# {spec.about}" + (f" ({'; '.join(notes)})" if notes else "")
+    about = _comment(spec.about + (f" ({'; '.join(notes)})" if notes else ""))
     if spec.example is not None:
         return f"{about}\n{key.name} = {_toml(spec.example)}"
     return f"{about}\n#{key.name} = {_toml(1 if key.default is None else key.default)}"
 
 
+def _comment(text: str) -> str:
+    return textwrap.fill(text, COLUMNS, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+
+
 def _variables(section: str, about: str, face: str) -> str:
-    lines = [f"# {about} What the backend sets later wins.", f"# Measurands: {', '.join(MEASURANDS)}", f"[{section}]"]
+    lines = [
+        _comment(f"{about} What the backend sets later wins."),
+        _comment(f"Measurands: {', '.join(MEASURANDS)}"),
+        f"[{section}]",
+    ]
     for entry in SETTINGS.values():
         name: str = getattr(entry, face)
         if name and entry.access is not Access.WRITE_ONLY:
             quoted = name if section == "ocpp16" else f'"{name}"'
             bounds = f"{entry.low} to {entry.high} {entry.unit}".rstrip() if entry.low is not None else ""
             note = bounds or ("measurands" if entry.choices is MEASURANDS else ", ".join(entry.choices))
-            lines.append(f"#{quoted} = {_ocpp_toml(entry)}" + (f"  # {note}" if note else ""))
+            line, beside = f"#{quoted} = {_ocpp_toml(entry)}", f"  # {note}" if note else ""
+            fits = len(line + beside) <= COLUMNS
+            lines += [line + beside] if fits else [_comment(note), line]
     return "\n".join(lines)
 
 

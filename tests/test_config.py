@@ -93,6 +93,7 @@ def test_without_a_backend() -> None:
 
 def test_the_reference_loads_and_is_the_deployed_file() -> None:
     assert isinstance(parse(config.reference()), Config)
+    assert max(map(len, config.reference().splitlines())) <= 120
     deployed = Path(__file__).parents[1] / "deploy" / "chargerd.toml"
     assert deployed.read_text(encoding="utf-8") == config.reference(), "write it anew with chargerd config --reference"
 
