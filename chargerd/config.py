@@ -168,6 +168,8 @@ class _Reader:
                 self._unknown(name, name, (*_SECTIONS, *_OCPP), "section")
         made = {name: self._section(name, cls) for name, cls in _SECTIONS.items()}
         initial = self._initial()
+        if made["csms"] is not None:
+            self._backend(made["csms"])
         if not self._problems:
             self._together(made)
             self._bays(made["outlet"], initial)
@@ -209,7 +211,8 @@ class _Reader:
             if name not in known:
                 self._unknown(f"{path}.{name}", name, tuple(known), "key")
         hints = get_type_hints(cls)
-        values = {}
+        values: dict[str, Any] = {}
+        before = len(self._problems)
         for name, key in known.items():
             spec: Spec = key.metadata["spec"]
             if name in table:
@@ -219,12 +222,11 @@ class _Reader:
                     self._problem(f"{path}.{name}", mistake.what, mistake.remedy)
             elif key.default is MISSING:
                 self._problem(f"{path}.{name}", "is missing", _add(name, spec))
-        return None if self._problems else cls(**values)
+        return cls(**values) if len(self._problems) == before else None
 
     # ---- what only shows when the parts are seen together
 
     def _together(self, made: Mapping[str, Any]) -> None:
-        self._backend(made["csms"])
         outlets: tuple[OutletConfig, ...] = made["outlet"]
         places = [(outlet.evse, outlet.connector) for outlet in outlets]
         for n, (place, outlet) in enumerate(zip(places, outlets, strict=True), 1):

@@ -5,7 +5,7 @@
     ├── hal.DeviceError     a device is missing, refused or talks nonsense. Retried with back-off, shown as a fault
     │   └── hal.MissingExtra    the installer's: an optional package. Not retried; the text names the command
     ├── store.StoreFailed   the disk's. What runs goes on in memory, nothing new starts; retried until it works
-    ├── tls.TrustUnusable    the installer's: no roots to verify the backend with. Retried like any failed connection
+    ├── tls.TrustUnusable   the installer's: no roots to verify the backend with. Retried like any failed connection
     ├── LatchUnreadable     the guard's latch file. Counts as latched until a technician clears it
     ├── BadPacket           the other side of the lease socket. The packet is refused, nothing else happens
     └── rpc.Unsendable      ours: a message that our own schema check refuses. A bug; never retried

@@ -201,6 +201,11 @@ def test_all_mistakes_are_reported_at_once() -> None:
     ]
 
 
+def test_a_mistake_elsewhere_hides_none_of_the_backend_s() -> None:
+    text = GOOD.replace("max_amps = 32", "max_amps = 2").replace("wss://", "http://")
+    assert [p.key for p in problems(text)] == ["station.max_amps", "csms.url"]
+
+
 def test_outlets_are_numbered_without_gaps_and_repetitions() -> None:
     twice = problems(GOOD.replace("evse = 2\namps", "evse = 1\namps"))
     assert [(p.key, p.what) for p in twice] == [

@@ -121,7 +121,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Nothing runs any more: leave the process once that is written down, or the disk has had its time (DESIGN §5)."""
+    """Nothing runs any more: leave the process once that is written down, or the disk has had its time."""
 
     kind: ResetKind
 

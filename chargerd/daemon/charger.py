@@ -2,7 +2,7 @@
 
 One event after the other: step, write down what became true, and do what is wanted. Stops and reductions, locks, lamps,
 questions and readings act at once. What rises or promises - a higher permit, an answer, a queued message - waits until
-its step is on the disk, in order; while the disk fails it waits for the disk (DESIGN: persist, then act).
+its step is on the disk, in order; while the disk fails it waits for the disk.
 
 An event that the station cannot digest changes nothing: it is set aside, in the log and in the store, and a fault of
 the station says so until a technician clears it; five of them in a minute end the process. A deed that fails is set

@@ -47,7 +47,7 @@ class Fault:
 
 
 def welded(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
-    """Closed against the command (hardware facts §3.2: within 200 ms)."""
+    """Closed against the command."""
     return x.closed and not s.coil
 
 
@@ -126,7 +126,7 @@ def emergency_stop(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
 
 
 def over_current(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
-    """The meter shows 110 % + 0.5 A of the highest offer a vehicle may still go by (hardware facts §3.4).
+    """The meter shows 110 % + 0.5 A of the highest offer a vehicle may still go by.
 
     Either way round: a current transformer mounted backwards does not hide the current.
     """

@@ -28,7 +28,7 @@ from hal.api import Board, DeviceError
 __all__ = ["Guard", "run"]
 
 PERIOD = 0.020
-LATE = 0.100  # between two turns: the hardware's monostable has let go (hardware facts 4.6)
+LATE = 0.100  # between two turns: the hardware's monostable has let go after 82 ms
 PACKETS_A_CYCLE = 8
 FEED_EVERY = 0.5
 PLUG_BYTES = 6

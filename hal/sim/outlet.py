@@ -1,7 +1,7 @@
 """One simulated outlet: pilot generator, contactor, lock, residual-current monitor, meter and what is plugged in.
 
 Hardware holds what hardware holds: the coil is fed only while the guard is alive, the residual-current monitor has not
-tripped and the emergency stop is out; without a live guard the pilot goes to X1 (hardware facts 4.6).
+tripped and the emergency stop is out; without a live guard the pilot goes to X1.
 """
 
 from __future__ import annotations
