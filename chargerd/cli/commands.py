@@ -26,7 +26,6 @@ from chargerd.cli.talk import Control, Failed, Unreachable, guard_truths
 SOCKET = "/run/chargerd/control.sock"
 STATUS_ANSWER = 5.0  # s; then the guard is asked instead
 CLEARING = 3.0  # s in which a cleared fault must be gone
-BAD_PARAMS = -32602  # of JSON-RPC
 FOLLOWING = 0.5  # s for the link to follow before it is shown
 EPILOG = """\
 examples:
@@ -193,12 +192,7 @@ def _clear(args: argparse.Namespace, screen: Screen) -> int:
 def _sim(args: argparse.Namespace, screen: Screen) -> int:
     method, params = sim.parse(args.words)
     with Control(args.socket) as control:
-        try:
-            answer = control.call(method, **params)
-        except Failed as e:
-            if e.code != BAD_PARAMS:
-                raise
-            raise Failed(e.code, f"{e}; write: chargerctl sim {sim.usage(args.words[0])}") from None
+        answer = control.call(method, **params)
     screen.say(answer, lambda: show.moved(answer))
     return 0
 

@@ -286,6 +286,8 @@ def moved(answer: Json) -> str:
     """What a `sim` call answered."""
     if answer == {"cable": True}:
         return "done; the cable is still in the socket"
+    if answer.keys() == {"new"}:
+        return "tapped" if answer["new"] else "the reader holds this card already: chargerctl sim withdraw"
     return plain(answer) if answer and answer != {"cable": False} else "done"
 
 

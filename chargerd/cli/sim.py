@@ -65,6 +65,9 @@ def parse(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
         if not key or key in params:
             raise BadWords(f"sim {name}: {word} is one too many; write: sim {usage(name)}")
         params[key] = _value(key, value)
+    needed = [word for word in form.usage.split() if not word.startswith("[")]
+    if not params.keys() >= set(form.places[: len(needed)]):
+        raise BadWords(f"sim {name}: something is missing; write: sim {usage(name)}")
     return f"sim.{name.replace('-', '_')}", params
 
 

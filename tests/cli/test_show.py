@@ -279,4 +279,6 @@ def test_every_fault_has_a_remedy() -> None:
 def test_what_the_world_answers() -> None:
     assert show.moved({}) == show.moved({"cable": False}) == "done"
     assert show.moved({"cable": True}) == "done; the cable is still in the socket"
+    assert show.moved({"new": True}) == "tapped"
+    assert "withdraw" in show.moved({"new": False})
     assert show.moved({"unsafe": 0}).rstrip() == "unsafe: 0"

@@ -50,3 +50,9 @@ def test_every_method_of_the_world_has_a_form_with_its_own_names() -> None:
 def test_how_a_form_is_written() -> None:
     assert sim.usage("emergency_stop") == "emergency-stop on|off [OUTLET]"
     assert sim.usage("state") == "state"
+
+
+@pytest.mark.parametrize("words", ["plug", "fault 1", "pilot 1", "tap", "supply", "emergency-stop", "bay outlet=1"])
+def test_what_is_missing_is_shown(words: str) -> None:
+    with pytest.raises(sim.BadWords, match=f"missing; write: sim {words.split()[0]} "):
+        sim.parse(words.split())
