@@ -24,7 +24,8 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "OverTemperature": "let it cool; then check terminals for heat, and sun and ventilation",
         "OverCurrent": "the vehicle took more than it was offered; check the meter's setting; ends by unplugging",
         "DeviceFailure": "the guard's board does not answer: check cable and supply; journalctl -u chargerd-guard -e",
-        "LatchUnreadable": "the guard's file of latched faults cannot be read: check the disk, then restart the guard",
+        "LatchUnreadable": "the guard's latch file is missing or damaged: check the contactors, create it empty, "
+        "restart the guard; its path: journalctl -u chargerd-guard -e",
         "PowerMeterFailure": "the meter does not answer: check its supply, bus wiring, address and speed",
         "DaemonLost": "chargerd does not run: systemctl status chargerd; journalctl -u chargerd -e",
         "GuardMismatch": "guard and daemon do not fit: install both anew, then: systemctl restart chargerd-guard",

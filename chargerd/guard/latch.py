@@ -16,6 +16,7 @@ from chargerd.guard.checks import FAULTS
 Latched = frozenset[tuple[int, str]]
 _MAX_BYTES = 4000  # one pipe write of this size is atomic
 _RETRY = 1.0
+REMEDY = "check the contactors, create the file anew, empty, and restart the guard"
 
 
 class LatchUnreadable(Exception):
@@ -29,10 +30,11 @@ def read(path: str, outlets: int) -> Latched:
             text = file.read(_MAX_BYTES + 1).decode("ascii")
         latched = frozenset((int(outlet), name) for outlet, name in (line.split(" ") for line in text.splitlines()))
     except (OSError, ValueError) as e:
-        raise LatchUnreadable(f"{path}: {e}; check the contactors, then create the file anew, empty") from None
+        why = e.strerror if isinstance(e, OSError) else e
+        raise LatchUnreadable(f"{path}: {why}; {REMEDY}") from None
     wrong = sorted(f"{o} {n}" for o, n in latched if not (1 <= o <= outlets and n in FAULTS and FAULTS[n].latched))
     if wrong or len(text) > _MAX_BYTES:
-        raise LatchUnreadable(f"{path}: {wrong[:1] or 'too long'}; check the contactors, then create it anew, empty")
+        raise LatchUnreadable(f"{path}: {wrong[:1] or 'too long'}; {REMEDY}")
     return latched
 
 
