@@ -163,6 +163,8 @@ def _link(args: argparse.Namespace, screen: Screen) -> int:
             control.call("link.force", up={"up": True, "down": False, "auto": None}[args.to])
             time.sleep(FOLLOWING)
         answer = control.call("status")
+    if answer["station"]["id"] is None:
+        raise Failed(-32000, "chargerd could not start; `chargerctl status` says why")
     screen.say(answer["link"], lambda: show.link(answer["link"], answer["now"], screen.ink, answer["station"]["boot"]))
     return 0
 

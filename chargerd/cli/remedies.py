@@ -30,7 +30,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "DaemonLost": "chargerd does not run: systemctl status chargerd; journalctl -u chargerd -e",
         "GuardMismatch": "guard and daemon do not fit: install both anew, then: systemctl restart chargerd-guard",
         "GuardLost": "no word from the guard, nothing new starts: systemctl status chargerd-guard",
-        "StorageFailure": "nothing can be written: free the disk, or replace the card; what charges goes on",
+        "StorageFailure": "nothing can be written, nothing new starts: free the disk, or replace the card",
         "EventSetAside": "a fault of chargerd itself, charging goes on: report journalctl -u chargerd; "
         "then: chargerctl clear 0 EventSetAside",
         "HistoryLost": "the database was damaged and set aside: check the storage medium, keep the file; "

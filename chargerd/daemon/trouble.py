@@ -99,7 +99,7 @@ def of_attempt(e: Exception, endpoint: Endpoint, attempt: Attempt, wall: float) 
         case socket.gaierror() if attempt.stage == "proxy":
             return Trouble("proxy", "the name of the proxy is not found: check csms.proxy and DNS")
         case socket.gaierror():
-            return _name(e, host)
+            return _name(e, urlsplit(endpoint.url).hostname or host)
         case ConnectionRefusedError() if attempt.stage == "proxy":
             return Trouble("proxy", "nobody listens at the proxy: check csms.proxy")
         case ConnectionRefusedError():

@@ -173,6 +173,11 @@ async def test_a_form_the_world_does_not_have(run: Run) -> None:
     assert (code, "plug" in err) == (2, True)
 
 
+async def test_the_link_of_a_charger_that_could_not_start(fake: FakeApi, run: Run) -> None:
+    fake.picture = {**api.status(), "station": {"id": None}, "link": None}
+    assert await run("link") == (1, "", "chargerctl: chargerd could not start; `chargerctl status` says why\n")
+
+
 # ---- nobody there
 
 
