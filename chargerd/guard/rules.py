@@ -70,7 +70,7 @@ def step(
     _expire(s, now, said)
     start_test = _self_test(setup, s, x, now)
     amps, limit = _offer(setup, s, x, now, blocked)
-    if amps and s.drive == X1 and now - s.paused_at < PAUSE - GRAIN:
+    if amps and not pilot.offers(s.drive) and now - s.paused_at < PAUSE - GRAIN:  # also by way of F
         amps, limit = 0.0, "pause"
     _contactor(setup, s, x, now, amps)
     _pilot(setup, s, x, now, amps, limit, blocked)

@@ -242,6 +242,19 @@ def test_a_permit_that_is_given_back_does_not_open_under_load() -> None:
     assert bench.out.coil
 
 
+def test_a_permit_that_comes_back_by_way_of_f_waits_as_long() -> None:
+    bench = charging()
+    bench.permit(0.0, Mode.UNAVAILABLE)
+    bench.level = "B"
+    bench.run(0.5)
+    assert bench.out.drive == pilot.F
+    bench.permit()
+    bench.run(2.4)
+    assert not pilot.offers(bench.out.drive)
+    bench.run(0.3)
+    assert pilot.offers(bench.out.drive)
+
+
 @pytest.mark.req("IEC 61851-1 A.6 #10.1")
 def test_a_vehicle_that_obeys_x1_opens_itself() -> None:
     bench = charging()

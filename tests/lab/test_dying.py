@@ -145,7 +145,7 @@ async def test_a_poisonous_event_is_set_aside_and_five_end_the_process(stage: Ap
     notes = [json.loads(body) for (body,) in db.execute("SELECT body FROM state WHERE key LIKE 'poison/%'")]
     db.close()
     assert len(notes) == 5 and all("TokenSeen" in note["event"] for note in notes)
-    assert stage.daemon.log.read_text().count("is set aside") == 5
+    assert stage.daemon.log.read_text().count("not digested and set aside") == 5
 
 
 async def test_without_a_daemon_chargerctl_asks_the_guard(stage: Apart) -> None:
