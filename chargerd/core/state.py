@@ -114,6 +114,7 @@ class Visit:
     points: frozenset[str] = frozenset()
     tx: Tx | None = None
     finished: bool = False  # a transaction of this visit has ended, and no vehicle has come since
+    doubtful: bool = False  # when it ended a vehicle was there again: another, or the same after the guard was away
     last: Token | None = None  # whose transaction that was
     parted: bool = False  # the vehicle left the transaction, which went on without it or ended for that
     recalled: bool = False  # from before the power went: its vehicle has yet to be seen again

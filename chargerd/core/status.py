@@ -85,7 +85,7 @@ def joint(station: Station, rank: int) -> Joint:
         said = _JOINT[visit.tx.state if visit.tx.stopping else charging_state(outlet)]
         # A vehicle that comes back to its transaction prepares nothing: from SuspendedEV no way leads there (1.6 §4.9).
         return Joint.SUSPENDED_EV if said is Joint.PREPARING and visit.parted else said
-    finishing = visit is not None and visit.finished and visit.auth is None
+    finishing = visit is not None and (visit.finished or visit.doubtful) and visit.auth is None
     if finishing:  # also where it goes out of service: what ran here ends with the cable (G01.FR.05, 1.6 §4.9 F8)
         return Joint.FINISHING
     if not station.in_service(outlet):

@@ -315,7 +315,7 @@ def _end(draft: Draft, rank: int, reading: MeterReading | None) -> None:
         )
     )
     parted = stopping.cause is Cause.VEHICLE_OUT
-    draft.set_visit(
-        rank, tx=None, auth=None, connect_by=None, barred_at=None, finished=True, last=tx.token, parted=parted
-    )
+    there = rank != LOBBY and draft.outlet(rank).live.plug not in (0, visit.plug)
+    draft.set_visit(rank, tx=None, auth=None, connect_by=None, barred_at=None)
+    draft.set_visit(rank, finished=True, doubtful=there, last=tx.token, parted=parted)
     draft.set_visit(rank, points=points(draft, rank))

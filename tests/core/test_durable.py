@@ -65,7 +65,10 @@ def test_another_plug_number_is_another_vehicle() -> None:
     desk.feed(GuardLost())
     desk.truth(1, 99, True)
     assert desk.transactions()[-1].reason is Reason.REBOOT
+    assert desk.status() is Joint.FINISHING  # from charging no way leads to Preparing (1.6 §4.9)
     assert desk.permit() == 0
+    tap(desk)
+    assert desk.transactions()[-1].edge is Edge.STARTED
 
 
 def test_a_fault_suspends_or_ends() -> None:
