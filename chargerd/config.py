@@ -34,6 +34,7 @@ from chargerd.config_schema import (
 from chargerd.core.variables import HEX_KEY, SETTINGS, Refusal, canonical, find16
 from chargerd.core.variables_table import BAY, MEASURANDS, TABLE, Access, Entry, Source
 from chargerd.errors import ConfigInvalid, Problem
+from hal.tables import line_numbers
 
 __all__ = ["DEFAULT_PATH", "NO_BACKEND", "NO_METER", "Config", "line_of", "load", "parse", "reference"]
 
@@ -99,7 +100,7 @@ def parse(text: str, file: str = "chargerd.toml", *, secrets: bool = True) -> Co
 
 def line_of(path: Path | str, key: str) -> int:
     """Where `key` (`outlet[2].meter`) stands in a file that was loaded; 0: it does not."""
-    return _line_numbers(Path(path).read_text(encoding="utf-8")).get(key, 0)
+    return line_numbers(Path(path).read_text(encoding="utf-8")).get(key, 0)
 
 
 def _run_dir(text: str) -> str | None:
@@ -158,7 +159,7 @@ class _Reader:
     def __init__(self, file: str, text: str, body: dict[str, Any], secrets: bool) -> None:
         self._file, self._secrets = file, secrets
         self._body = body
-        self._lines = _line_numbers(text)
+        self._lines = line_numbers(text)
         self._run_dir = _run_dir(text)
         self._problems: list[Problem] = []
 
@@ -411,35 +412,6 @@ def _ocpp_text(value: Any) -> str | None:
         case list() if all(isinstance(item, str) for item in value):
             return ",".join(value)
     return None
-
-
-_HEADER = re.compile(r"\s*(\[{1,2})\s*([^\[\]]+?)\s*\]{1,2}\s*(#.*)?$")
-_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
-_ASSIGNED = re.compile(rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=")
-
-
-def _line_numbers(text: str) -> dict[str, int]:
-    """Path → line of its first mention: `csms.url`, `outlet[2].amps`. tomllib keeps none."""
-    lines: dict[str, int] = {}
-    counts: dict[str, int] = {}
-    section, inside = "", False
-    for number, line in enumerate(text.splitlines(), 1):
-        opened = (line.count('"""') + line.count("'''")) % 2 == 1
-        if not inside and (header := _HEADER.match(line)):
-            section = _plain(header[2])
-            if header[1] == "[[":
-                counts[section] = counts.get(section, 0) + 1
-                lines.setdefault(section, number)
-                section = f"{section}[{counts[section]}]"
-            lines.setdefault(section, number)
-        elif not inside and (assigned := _ASSIGNED.match(line)):
-            lines.setdefault(f"{section}.{_plain(assigned[1])}".removeprefix("."), number)
-        inside ^= opened
-    return lines
-
-
-def _plain(key: str) -> str:
-    return re.sub(r"\s*\.\s*", ".", re.sub(r"[\"']", "", key))
 
 
 # ---------------------------------------------------------------- the reference

@@ -7,17 +7,12 @@ on the wire, from 0; `scale` leads to volts, amperes, watts, hertz and watt-hour
 from __future__ import annotations
 
 import math
-import re
 import struct
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from importlib.abc import Traversable
-from pathlib import Path
 from typing import Any
 
-from hal.api import DeviceError
+from hal.tables import Shelf
 
 MAX_REGISTERS = 80
 """Registers of one read: what the tightest meters allow (Eastron: 40 values); the answer timeout is laid out for it."""
@@ -82,32 +77,17 @@ class Model:
         }
 
 
+SHELF = Shelf("meter model", __package__, "meters")
+
+
 def load(name: str) -> Model:
-    """A model by the name of its file in `meters/`, or by an absolute path. `DeviceError` names file and key."""
-    file = _file(name)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise DeviceError(f"meter model {file}: cannot be read ({error})") from error
-    try:
-        return parse(tomllib.loads(text))
-    except (ValueError, TypeError, KeyError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise DeviceError(f"meter model {file}: {what}") from error
+    """A model by the name of its file in `meters/` or /etc/chargerd/meters, or by an absolute path. DeviceError."""
+    return SHELF.load(name, parse)
 
 
 def names() -> list[str]:
-    """The models that come with the package."""
-    folder = resources.files(__package__) / "meters"
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
-
-
-def _file(name: str) -> Traversable:
-    if name.startswith("/"):
-        return Path(name)
-    if not re.fullmatch(r"[a-z0-9-]+", name) or name not in names():
-        raise DeviceError(f"meter model {name!r} is not known: use one of {', '.join(names())}, or the path of a file")
-    return resources.files(__package__) / "meters" / f"{name}.toml"
+    """The models that come with the package, and those in /etc."""
+    return SHELF.names()
 
 
 def parse(raw: Mapping[str, Any]) -> Model:

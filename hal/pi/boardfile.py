@@ -7,19 +7,14 @@ follow from them.
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from importlib import resources
-from importlib.abc import Traversable
-from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from hal.api import DeviceError
 from hal.pi.front import Divider, Scale
 from hal.pi.pwm import CHANNELS
 from hal.pi.spi import CHIPS, MOST
+from hal.tables import Mistake, Shelf, bounded, choice, made
 
 LOW_AT_BOOT = range(9, 28)  # BCM numbers that are pulled down until somebody configures them
 HEADER = range(2, 28)
@@ -29,32 +24,24 @@ CODES_OFF = 2.0
 CHECKED = {"a": 12.0, "b": 9.0, "c": 6.0, "d": 3.0, "e": 0.0, "f": -12.0}
 
 
-def _bounded(low: float, high: float, default: Any = MISSING) -> Any:
-    return field(default=default, metadata={"low": low, "high": high})
-
-
-def _choice(*choices: str) -> Any:
-    return field(metadata={"choices": choices})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdcFile:
     """The ADC, its reference volts, and the clock of its bus."""
 
-    chip: str = _choice(*CHIPS)
-    spi: str = _choice(*SPI_PINS)
-    hertz: int = _bounded(100_000, 1_350_000)
-    reference: float = _bounded(2.0, 5.5, 3.3)
+    chip: str = choice(*CHIPS)
+    spi: str = choice(*SPI_PINS)
+    hertz: int = bounded(100_000, 1_350_000)
+    reference: float = bounded(2.0, 5.5, 3.3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DividerFile:
     """Ohms from the pilot, to ground and to the bias, whose volts are given."""
 
-    top: float = _bounded(10_000, 2_000_000)
-    ground: float = _bounded(1_000, 2_000_000)
-    bias: float = _bounded(1_000, 2_000_000)
-    bias_volts: float = _bounded(1.0, 5.5, 3.3)
+    top: float = bounded(10_000, 2_000_000)
+    ground: float = bounded(1_000, 2_000_000)
+    bias: float = bounded(1_000, 2_000_000)
+    bias_volts: float = bounded(1.0, 5.5, 3.3)
 
     def divider(self) -> Divider:
         return Divider(self.top, self.ground, self.bias, self.bias_volts)
@@ -64,8 +51,8 @@ class DividerFile:
 class Point:
     """Calibration: codes of +12 V (X1, nothing plugged) and of -12 V (state F), as the ADC gives them."""
 
-    high: float = _bounded(0, 4095)
-    low: float = _bounded(0, 4095)
+    high: float = bounded(0, 4095)
+    low: float = bounded(0, 4095)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +60,12 @@ class PilotFile:
     """Generator pin, ADC channel, divider. `codes`: what the divider gives for the states a to f, for the reader."""
 
     pwm: int
-    channel: int = _bounded(0, 7)
-    samples: int = _bounded(SAMPLES_FEWEST, MOST - 16, 160)
+    channel: int = bounded(0, 7)
+    samples: int = bounded(SAMPLES_FEWEST, MOST - 16, 160)
     divider: DividerFile
     codes: dict[str, float] = field(default_factory=dict)
     calibration: Point | None = None
-    rail: int | None = _bounded(0, 7, None)
+    rail: int | None = bounded(0, 7, None)
     rail_divider: DividerFile | None = None
 
 
@@ -86,9 +73,9 @@ class PilotFile:
 class ProximityFile:
     """ADC channel, and the pull-up with its volts."""
 
-    channel: int = _bounded(0, 7)
-    pull_up: float = _bounded(100, 10_000)
-    volts: float = _bounded(2.0, 5.5, 3.3)
+    channel: int = bounded(0, 7)
+    pull_up: float = bounded(100, 10_000)
+    volts: float = bounded(2.0, 5.5, 3.3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +95,7 @@ class LockFile:
     release: int
     feedback: int
     engaged_high: bool = True
-    pulse: float = _bounded(0.1, 1.0, 0.6)
+    pulse: float = bounded(0.1, 1.0, 0.6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,19 +106,19 @@ class ResidualFile:
     test: int
     trip_high: bool = True
     test_high: bool = True
-    pulse: float = _bounded(0.03, 1.2, 0.25)
-    within: float = _bounded(0.1, 4.0, 2.0)
+    pulse: float = bounded(0.03, 1.2, 0.25)
+    within: float = bounded(0.1, 4.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemperatureFile:
     """NTC from the ADC to ground, with a pull-up: ohms at 25 °C, beta in kelvin."""
 
-    channel: int = _bounded(0, 7)
-    pull_up: float = _bounded(100, 1_000_000)
-    ohms: float = _bounded(100, 1_000_000, 10_000.0)
-    beta: float = _bounded(1_000, 6_000, 3_950.0)
-    volts: float = _bounded(2.0, 5.5, 3.3)
+    channel: int = bounded(0, 7)
+    pull_up: float = bounded(100, 1_000_000)
+    ohms: float = bounded(100, 1_000_000, 10_000.0)
+    beta: float = bounded(1_000, 6_000, 3_950.0)
+    volts: float = bounded(2.0, 5.5, 3.3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +151,7 @@ class BoardFile:
     """A whole board. `alive`: the pin that feeds the monostable; without one nothing opens when the guard dies."""
 
     name: str
-    soc: str = _choice(*CHANNELS)
+    soc: str = choice(*CHANNELS)
     adc: AdcFile
     outlet: tuple[OutletFile, ...]
     alive: int | None = None
@@ -172,55 +159,37 @@ class BoardFile:
     reserved: tuple[int, ...] = ()  # pins of other things on this board: UARTs, HATs
 
 
+SHELF = Shelf("board", __package__, "boards")
+
+
 def load(name: str) -> BoardFile:
-    """A board by the name of its file in `boards/`, in /etc/chargerd/boards, or by an absolute path. DeviceError."""
-    file = _file(name)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as e:
-        raise DeviceError(f"board file {file}: cannot be read ({e})") from e
-    try:
-        return parse(tomllib.loads(text))
-    except (ValueError, TypeError) as e:
-        raise DeviceError(f"board file {file}: {e}") from e
-
-
-LOCAL = Path("/etc/chargerd/boards")
+    """A board by the name of its file in `boards/` or /etc/chargerd/boards, or by an absolute path. DeviceError."""
+    return SHELF.load(name, parse)
 
 
 def names() -> list[str]:
     """The boards that come with the package, and those in /etc."""
-    folders: list[Traversable] = [resources.files(__package__) / "boards", LOCAL]
-    found = (file.name for folder in folders if folder.is_dir() for file in folder.iterdir())
-    return sorted({name.removesuffix(".toml") for name in found if name.endswith(".toml")})
-
-
-def _file(name: str) -> Traversable:
-    if name.startswith("/"):
-        return Path(name)
-    if not re.fullmatch(r"[a-z0-9-]+", name) or name not in names():
-        raise DeviceError(f"board {name!r} is not known: use one of {', '.join(names())}, or the path of a file")
-    local = LOCAL / f"{name}.toml"
-    return local if local.exists() else resources.files(__package__) / "boards" / f"{name}.toml"
+    return SHELF.names()
 
 
 def parse(raw: Mapping[str, Any]) -> BoardFile:
-    """A board from a parsed file. ValueError or TypeError name what is wrong, where, and why."""
-    board: BoardFile = _made(BoardFile, raw, "")
+    """A board from a parsed file. Mistake names what is wrong, where, and why."""
+    board = made(BoardFile, raw)
     if not board.outlet:
-        raise ValueError("[[outlet]]: at least one")
+        raise Mistake("outlet", "at least one [[outlet]]")
     _check_generators(board)
     _check_pins(board)
     if (board.alive is None) is not board.software_only:
-        raise ValueError(
-            "alive: the pin of the monostable that opens the contactors when the guard dies; "
-            "a board without one must say software_only = true, and is for the bench"
+        raise Mistake(
+            "alive",
+            "the pin of the monostable that opens the contactors when the guard dies; "
+            "a board without one must say software_only = true, and is for the bench",
         )
     chip = CHIPS[board.adc.chip]
     if board.adc.hertz > chip.fastest:
-        raise ValueError(f"adc.hertz = {board.adc.hertz}: {board.adc.chip} takes at most {chip.fastest} at 3.3 V")
+        raise Mistake("adc.hertz", f"is {board.adc.hertz}; {board.adc.chip} takes at most {chip.fastest} at 3.3 V")
     for n, outlet in enumerate(board.outlet, 1):
-        _check_outlet(board, outlet, f"outlet {n}")
+        _check_outlet(board, outlet, f"outlet[{n}]")
     return board
 
 
@@ -230,21 +199,22 @@ def parse(raw: Mapping[str, Any]) -> BoardFile:
 def _check_outlet(board: BoardFile, outlet: OutletFile, where: str) -> None:
     pilot = outlet.pilot
     if (outlet.proximity is None) is not (outlet.lock is None):
-        raise ValueError(f"{where}: proximity and lock belong together: a socket has both, a fixed cable neither")
+        raise Mistake(where, "proximity and lock belong together: a socket has both, a fixed cable neither")
     if (pilot.rail is None) is not (pilot.rail_divider is None):
-        raise ValueError(f"{where}: pilot.rail and pilot.rail_divider belong together")
+        raise Mistake(f"{where}.pilot", "rail and rail_divider belong together")
     nominal = Scale.of(pilot.divider.divider(), CHIPS[board.adc.chip].codes, board.adc.reference)
     for state, told in pilot.codes.items():
         if state not in CHECKED:
-            raise ValueError(f"{where}: pilot.codes.{state}: states are {', '.join(CHECKED)}")
+            raise Mistake(f"{where}.pilot.codes.{state}", f"states are {', '.join(CHECKED)}")
         right = nominal.code(CHECKED[state])
         if abs(told - right) > CODES_OFF:
-            raise ValueError(
-                f"{where}: pilot.codes.{state} = {told:g}: {CHECKED[state]:+g} V through this divider is {right:.0f}"
+            raise Mistake(
+                f"{where}.pilot.codes.{state}",
+                f"is {told:g}; {CHECKED[state]:+g} V through this divider is {right:.0f}",
             )
     for volts in (12.6, -12.6):
         if not 0 <= nominal.code(volts) <= CHIPS[board.adc.chip].codes:
-            raise ValueError(f"{where}: pilot.divider: {volts:+g} V on the pilot is beyond the ADC's range")
+            raise Mistake(f"{where}.pilot.divider", f"{volts:+g} V on the pilot is beyond the ADC's range")
     if pilot.calibration is not None:
         _check_calibration(pilot.calibration, nominal, where)
 
@@ -253,9 +223,10 @@ def _check_calibration(point: Point, nominal: Scale, where: str) -> None:
     """A calibration mends tolerances of some per cent; more is a fault that it must not hide."""
     for name, code, volts in (("high", point.high, 12.0), ("low", point.low, -12.0)):
         if abs(nominal.volts(code) - volts) > 0.8:
-            raise ValueError(
-                f"{where}: pilot.calibration.{name} = {code:g} is {nominal.volts(code):+.2f} V by the resistors, "
-                f"not {volts:+g} V: mend the supply or the divider"
+            raise Mistake(
+                f"{where}.pilot.calibration.{name}",
+                f"{code:g} is {nominal.volts(code):+.2f} V by the resistors, "
+                f"not {volts:+g} V: mend the supply or the divider",
             )
 
 
@@ -263,31 +234,35 @@ def _check_generators(board: BoardFile) -> None:
     """Each pilot has a hardware PWM of its own: on BCM chips two pins share a channel."""
     channels, taken = CHANNELS[board.soc], dict[int, int]()
     for n, outlet in enumerate(board.outlet, 1):
-        where = f"outlet {n}: pilot.pwm = {outlet.pilot.pwm}"
+        where = f"outlet[{n}].pilot.pwm"
         if outlet.pilot.pwm not in channels:
-            raise ValueError(f"{where}: {board.soc} has hardware PWM on GPIO {', '.join(map(str, channels))} only")
+            raise Mistake(
+                where,
+                f"is {outlet.pilot.pwm}; {board.soc} has hardware PWM on GPIO {', '.join(map(str, channels))} only, "
+                "and a software PWM is off by more than the 5 µs that IEC 61851-1 allows",
+            )
         first = taken.setdefault(channels[outlet.pilot.pwm], n)
         if first != n:
-            raise ValueError(f"{where}: the same PWM channel as outlet {first}")
+            raise Mistake(where, f"is {outlet.pilot.pwm}; that is the same PWM channel as outlet {first}")
 
 
 def _check_pins(board: BoardFile) -> None:
     used: dict[int, str] = {}
     for pin, where, powers in _pins(board):
         if pin not in HEADER:
-            raise ValueError(f"{where} = {pin}: GPIO numbers are {HEADER.start} to {HEADER.stop - 1}")
+            raise Mistake(where, f"is {pin}; GPIO numbers are {HEADER.start} to {HEADER.stop - 1}")
         if pin in used:
-            raise ValueError(f"{where} = {pin}: taken by {used[pin]}")
+            raise Mistake(where, f"is {pin}; taken by {used[pin]}")
         if powers and pin not in LOW_AT_BOOT:
-            raise ValueError(
-                f"{where} = {pin}: it is high while the machine boots; use GPIO {LOW_AT_BOOT.start} to "
-                f"{LOW_AT_BOOT.stop - 1}"
+            raise Mistake(
+                where,
+                f"is {pin}; it is high while the machine boots: use GPIO {LOW_AT_BOOT.start} to {LOW_AT_BOOT.stop - 1}",
             )
         used[pin] = where
     channels: dict[int, str] = {}
     for channel, where in _channels(board):
         if channel in channels:
-            raise ValueError(f"{where} = {channel}: taken by {channels[channel]}")
+            raise Mistake(where, f"is {channel}; taken by {channels[channel]}")
         channels[channel] = where
 
 
@@ -298,7 +273,7 @@ def _pins(board: BoardFile) -> Iterator[tuple[int, str, bool]]:
     if board.alive is not None:
         yield board.alive, "alive", True
     for n, outlet in enumerate(board.outlet, 1):
-        where = f"outlet {n}: "
+        where = f"outlet[{n}]."
         yield outlet.pilot.pwm, f"{where}pilot.pwm", True
         yield outlet.contactor.enable, f"{where}contactor.enable", True
         yield outlet.contactor.mirror, f"{where}contactor.mirror", False
@@ -318,59 +293,10 @@ _LAMP = ("red", "green", "blue", "buzzer")
 
 def _channels(board: BoardFile) -> Iterator[tuple[int, str]]:
     for n, outlet in enumerate(board.outlet, 1):
-        yield outlet.pilot.channel, f"outlet {n}: pilot.channel"
+        yield outlet.pilot.channel, f"outlet[{n}].pilot.channel"
         if outlet.pilot.rail is not None:
-            yield outlet.pilot.rail, f"outlet {n}: pilot.rail"
+            yield outlet.pilot.rail, f"outlet[{n}].pilot.rail"
         if outlet.proximity is not None:
-            yield outlet.proximity.channel, f"outlet {n}: proximity.channel"
+            yield outlet.proximity.channel, f"outlet[{n}].proximity.channel"
         if outlet.temperature is not None:
-            yield outlet.temperature.channel, f"outlet {n}: temperature.channel"
-
-
-# ---------------------------------------------------------------- tables to values
-
-
-def _made(kind: Any, raw: Any, where: str) -> Any:
-    """A dataclass from a table: every key known, of its type, within its bounds."""
-    if not isinstance(raw, Mapping):
-        raise TypeError(f"{where or 'the file'}: a table is needed")
-    hints, known = get_type_hints(kind), {f.name: f for f in fields(kind)}
-    for key in raw:
-        if key not in known:
-            raise ValueError(f"{_at(where, key)}: unknown key; known are {', '.join(known)}")
-    values = {}
-    for name, one in known.items():
-        if name in raw:
-            values[name] = _value(hints[name], raw[name], _at(where, name), one.metadata)
-        elif one.default is MISSING and one.default_factory is MISSING:
-            raise ValueError(f"{_at(where, name)}: is missing")
-    return kind(**values)
-
-
-def _value(hint: Any, raw: Any, where: str, bounds: Mapping[str, Any]) -> Any:
-    kinds = [kind for kind in get_args(hint) if kind is not type(None)] if type(None) in get_args(hint) else [hint]
-    (kind,) = kinds
-    if get_origin(kind) is tuple:
-        if not isinstance(raw, Sequence) or isinstance(raw, str):
-            raise TypeError(f"{where}: a list is needed")
-        return tuple(_value(get_args(kind)[0], item, f"{where}[{n}]", {}) for n, item in enumerate(raw, 1))
-    if get_origin(kind) is dict:
-        if not isinstance(raw, Mapping):
-            raise TypeError(f"{where}: a table is needed")
-        return {str(key): _value(float, item, f"{where}.{key}", {}) for key, item in raw.items()}
-    if is_dataclass(kind):
-        return _made(kind, raw, where)
-    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        raw = float(raw)
-    if type(raw) is not kind:
-        raise TypeError(f"{where} = {raw!r}: {kind.__name__} is needed")
-    low, high, choices = bounds.get("low"), bounds.get("high"), bounds.get("choices")
-    if low is not None and not low <= raw <= high:
-        raise ValueError(f"{where} = {raw!r}: between {low:g} and {high:g}")
-    if choices is not None and raw not in choices:
-        raise ValueError(f"{where} = {raw!r}: one of {', '.join(choices)}")
-    return raw
-
-
-def _at(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
+            yield outlet.temperature.channel, f"outlet[{n}].temperature.channel"
