@@ -49,6 +49,13 @@ class Proximity(Protocol):
         """Coding resistance PP-PE; `inf` with no plug."""
 
 
+class PilotRelay(Protocol):
+    """Takes the pilot away from the vehicle. At rest, and whenever the guard is dead, the relay connects."""
+
+    def connect(self) -> None: ...
+    def disconnect(self) -> None: ...
+
+
 class Contactor(Protocol):
     def close(self) -> None: ...
     def open(self) -> None: ...
@@ -71,9 +78,24 @@ class ResidualCurrent(Protocol):
 
 
 class Inputs(Protocol):
+    """Contacts. What is not fitted is never active; where one is, its broken wire reads as active."""
+
     def emergency_stop(self) -> bool: ...
-    def temperature(self) -> float | None:
-        """Hottest sensor of the outlet, in degrees Celsius; None: none is fitted, or it is silent."""
+    def pen_fault(self) -> bool:
+        """The supply's PEN conductor is broken, says the device that watches it (BS 7671 722.411.4.1)."""
+
+    def shed(self) -> bool:
+        """Load shedding: grid or house ask for less power."""
+
+
+class Thermometer(Protocol):
+    def celsius(self) -> float | None:
+        """None: the sensor that is fitted is silent."""
+
+
+class Supply(Protocol):
+    def volts(self) -> tuple[float, ...]:
+        """RMS volts of the phases that the board measures, L1 first; one at least."""
 
 
 class Indicator(Protocol):
@@ -82,19 +104,23 @@ class Indicator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """The devices of one outlet: one pilot, one contactor. `proximity` and `lock` are None on a tethered cable.
+    """The devices of one outlet: one pilot, one contactor; None is not fitted, as proximity and lock on a fixed cable.
 
-    `sensor`: a temperature is known to be measured, so that silence is a fault of the sensor from the start.
+    `second` lies in series with `contactor` and passes L2 and L3 on; it is switched only while `contactor` is open.
     """
 
     pilot: Pilot
     contactor: Contactor
     inputs: Inputs
+    second: Contactor | None = None
+    relay: PilotRelay | None = None
     proximity: Proximity | None = None
     lock: Lock | None = None
     residual: ResidualCurrent | None = None
     indicator: Indicator | None = None
-    sensor: bool = False
+    plug_sensor: Thermometer | None = None  # at the contacts of socket or plug
+    cabinet_sensor: Thermometer | None = None
+    supply: Supply | None = None
 
 
 class Board(Protocol):
@@ -103,11 +129,18 @@ class Board(Protocol):
     @property
     def outlets(self) -> Sequence[Outlet]: ...
 
+    @property
+    def hold(self) -> float | None:
+        """Seconds between two exchanges through which the hardware surely keeps what was commanded.
+
+        After a longer pause it may have opened the contactors. None: it never does, and this board says so.
+        """
+
     def exchange(self) -> None:
         """Once a cycle: carry out what was commanded since the last call, then take one new sample of every input."""
 
     def close(self) -> None:
-        """Leave everything safe: contactors open, pilots X1."""
+        """Leave everything safe: contactors open, pilots X1 and connected."""
 
 
 # ---------------------------------------------------------------- the daemon's devices

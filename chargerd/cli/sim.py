@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-TEXTS = frozenset({"uid", "reader", "kind", "step", "end", "fault", "level"})
+TEXTS = frozenset({"uid", "reader", "kind", "step", "end", "fault", "level", "sensor"})
 _WORDS = {"on": True, "yes": True, "off": False, "no": False, "none": None}
 
 
@@ -42,7 +42,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "supply": Form(("volts", "frequency"), "VOLTS [HERTZ]", "the mains"),
         "bay": Form(("outlet", "occupied"), "OUTLET on|off", "somebody parks there"),
         "emergency-stop": Form(("pressed", "outlet"), "on|off [OUTLET]", "of one outlet or all"),
-        "temperature": Form(("outlet", "celsius"), "OUTLET CELSIUS|none", "none: no sensor"),
+        "temperature": Form(("outlet", "celsius", "sensor"), "OUTLET CELSIUS|none [plug|cabinet]", "none: silent"),
         "state": Form((), "", "the whole picture"),
         "audit": Form((), "", "contactor closings and their conditions, energy"),
         "reset": Form((), "", "the first morning again"),

@@ -117,7 +117,7 @@ def lock_failure(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
 def over_temperature(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
     """At the limit; then until it has cooled."""
     limit = setup.stop_at - (COOLING if "OverTemperature" in s.faults else 0.0)
-    return x.celsius is not None and x.celsius >= limit
+    return x.cabinet is not None and x.cabinet >= limit
 
 
 def emergency_stop(_: OutletSetup, s: State, x: Sample, now: float) -> bool:

@@ -42,9 +42,9 @@ from chargerd.guard.lease import (
     encode,
 )
 from chargerd.guard.pilot import X1, F
-from chargerd.guard.setup import GuardSetup, OutletSetup
+from chargerd.guard.setup import Fitted, GuardSetup, OutletSetup
 from chargerd.guard.state import Outputs, Said, Sample
-from hal.api import Board, DeviceError, Outlet
+from hal.api import Board, Contactor, DeviceError, Outlet
 
 TRUTH_EVERY = 1.0
 FIRST_LOOK = 0.2  # s until presence has settled after a start: a truth before that would say that a vehicle is gone
@@ -88,7 +88,7 @@ class Guard:
         self._alone: float | None = now  # since when no daemon has said hello
         for rank, bay in enumerate(self.bays, 1):
             names = {name for outlet, name in latched if outlet == rank} if latched is not None else {"LatchUnreadable"}
-            bay.state = replace(rules.initial(now, frozenset(names)), sensed=bay.hardware.sensor)
+            bay.state = rules.initial(now, frozenset(names))
             self._number(rank, now, [(Kind.FAULT, 0, name) for name in sorted(names)])
 
     def cycle(self, now: float) -> None:
@@ -249,7 +249,7 @@ class Bay:
     """One outlet: its hardware, its state, and what was last told of it."""
 
     def __init__(self, setup: OutletSetup, hardware: Outlet) -> None:
-        self.setup, self.hardware = setup, hardware
+        self.setup, self.hardware = replace(setup, fitted=_beyond(hardware)), hardware
         self.state = rules.initial(0.0)
         self.sample: Sample | None = None
         self.outputs = Outputs()
@@ -303,12 +303,16 @@ class Bay:
                 output(outputs)
 
     def _switch(self, outputs: Outputs) -> None:
-        if outputs.coil:
-            self.hardware.contactor.close()
-        else:
-            self.hardware.contactor.open()
+        _set(self.hardware.contactor, outputs.coil)
+        if self.hardware.second is not None:
+            _set(self.hardware.second, outputs.second)
 
     def _signal(self, outputs: Outputs) -> None:
+        if self.hardware.relay is not None:
+            if outputs.disconnect:
+                self.hardware.relay.disconnect()
+            else:
+                self.hardware.relay.connect()
         if outputs.drive in (X1, F):
             self.hardware.pilot.steady(outputs.drive == X1)
         else:
@@ -318,11 +322,22 @@ class Bay:
 _told = attrgetter(*(f.name for f in fields(Truth) if f.name not in ("at", "lease", "celsius")))
 
 
+def _set(contactor: Contactor, closed: bool) -> None:
+    if closed:
+        contactor.close()
+    else:
+        contactor.open()
+
+
 def _sample(o: Outlet) -> Sample:
     """Every input; what is no number is no answer: comparisons with it would all come out harmless."""
-    reading, celsius = o.pilot.read(), o.inputs.temperature()
-    if not all(isfinite(number) for number in (reading.high, reading.low, reading.duty, celsius or 0.0)):
-        raise DeviceError(f"the board answers nonsense: {reading}, {celsius} degrees")
+    reading = o.pilot.read()
+    plug = o.plug_sensor.celsius() if o.plug_sensor is not None else None
+    cabinet = o.cabinet_sensor.celsius() if o.cabinet_sensor is not None else None
+    volts = o.supply.volts() if o.supply is not None else None
+    numbers = (reading.high, reading.low, reading.duty, plug or 0.0, cabinet or 0.0, *(volts or ()))
+    if not all(map(isfinite, numbers)):
+        raise DeviceError(f"the board answers nonsense: {reading}, plug {plug}, cabinet {cabinet}, volts {volts}")
     return Sample(
         high=reading.high,
         low=reading.low,
@@ -333,7 +348,22 @@ def _sample(o: Outlet) -> Sample:
         tripped=o.residual.tripped() if o.residual is not None else False,
         test_passed=o.residual.test_passed() if o.residual is not None else None,
         emergency=o.inputs.emergency_stop(),
-        celsius=celsius,
+        pen=o.inputs.pen_fault(),
+        shed=o.inputs.shed(),
+        second=o.second.closed() if o.second is not None else None,
+        plug=plug,
+        cabinet=cabinet,
+        volts=volts,
+    )
+
+
+def _beyond(o: Outlet) -> Fitted:
+    return Fitted(
+        second=o.second is not None,
+        relay=o.relay is not None,
+        plug_sensor=o.plug_sensor is not None,
+        cabinet_sensor=o.cabinet_sensor is not None,
+        supply=o.supply is not None,
     )
 
 

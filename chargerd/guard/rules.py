@@ -133,7 +133,6 @@ def _look(setup: OutletSetup, s: State, x: Sample, now: float) -> None:
     if pilot.is_pwm(s.drive) and level in _VEHICLE:
         s.diode = s.diode + 1 if pilot.diode(x.low) else 0
     s.answered = s.answered or s.seen in _ASKING
-    s.sensed = s.sensed or x.celsius is not None
 
 
 def _doubt(setup: OutletSetup, s: State, x: Sample, now: float, said: list[Said]) -> None:
@@ -269,7 +268,7 @@ def _offer(setup: OutletSetup, s: State, x: Sample, now: float, blocked: bool) -
         return 0.0, s.permit.mode.value
     if blocked:
         return 0.0, "evse"
-    bounds = [(s.permit.amps, "lease"), (setup.amps, "board"), (_cooled(setup, s, x), "temperature")]
+    bounds = [(s.permit.amps, "lease"), (setup.amps, "board"), (_cooled(setup, x), "temperature")]
     if not setup.tethered:
         bounds.append((s.cable or 0.0, "cable"))
     amps, limit = min(bounds, key=lambda bound: bound[0])
@@ -282,13 +281,13 @@ def _offer(setup: OutletSetup, s: State, x: Sample, now: float, blocked: bool) -
     return amps, limit
 
 
-def _cooled(setup: OutletSetup, s: State, x: Sample) -> float:
+def _cooled(setup: OutletSetup, x: Sample) -> float:
     """Amperes at this temperature, whole ones so that the duty rests; a sensor that fell silent costs power."""
-    if x.celsius is None:
-        return LOST_SENSOR_AMPS if s.sensed else inf
-    if x.celsius <= setup.derate_from:
+    if x.cabinet is None:
+        return LOST_SENSOR_AMPS if setup.fitted.cabinet_sensor else inf
+    if x.cabinet <= setup.derate_from:
         return inf
-    left = max(0.0, (setup.derate_to - x.celsius) / (setup.derate_to - setup.derate_from))
+    left = max(0.0, (setup.derate_to - x.cabinet) / (setup.derate_to - setup.derate_from))
     return float(floor(MIN_AMPS + (setup.amps - MIN_AMPS) * left))
 
 
@@ -427,6 +426,6 @@ def truth(setup: OutletSetup, s: State, x: Sample | None, outlet: int, now: floa
         faults=tuple(name for name in FAULTS if name in s.faults)[:MAX_TOLD_FAULTS],
         limit=s.limit,
         lease=max(0.0, s.until - now) if s.permit is not None else 0.0,
-        celsius=x.celsius if x is not None else None,
+        celsius=x.cabinet if x is not None else None,
         metered=metered(s, now),
     )

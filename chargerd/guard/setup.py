@@ -9,6 +9,17 @@ MIN_AMPS, MAX_AMPS = 6.0, 80.0
 
 
 @dataclass(frozen=True, slots=True)
+class Fitted:
+    """What the board has at an outlet beyond what every outlet needs."""
+
+    second: bool = False  # a contactor for L2 and L3
+    relay: bool = False  # one that takes the pilot from the vehicle
+    plug_sensor: bool = False
+    cabinet_sensor: bool = False
+    supply: bool = False  # volts are measured
+
+
+@dataclass(frozen=True, slots=True)
 class OutletSetup:
     """One outlet: amperes, seconds, degrees Celsius. ValueError names field, value and bound."""
 
@@ -23,6 +34,7 @@ class OutletSetup:
     derate_from: float = 60.0  # full current up to here, linear down to 6 A ...
     derate_to: float = 75.0  # ... here
     stop_at: float = 80.0  # no power from here until 5 K lower
+    fitted: Fitted = Fitted()
 
     def __post_init__(self) -> None:
         _within("evse", self.evse, 1, 64)

@@ -15,7 +15,10 @@ Said = tuple[Kind, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Every input of one outlet at one instant. What an outlet has not fitted: `ohms`, `locked`, `celsius` None."""
+    """Every input of one outlet at one instant; None: not fitted, and of a temperature also that its sensor is silent.
+
+    `second`: the mirror contact of the second contactor.
+    """
 
     high: float
     low: float
@@ -26,7 +29,12 @@ class Sample:
     tripped: bool
     test_passed: bool | None
     emergency: bool
-    celsius: float | None
+    pen: bool = False
+    shed: bool = False
+    second: bool | None = None
+    plug: float | None = None
+    cabinet: float | None = None
+    volts: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,8 @@ class Outputs:
     lock: bool | None = None
     start_test: bool = False
     lamp: str = ""
+    second: bool = False
+    disconnect: bool = False
 
 
 class Test(Enum):
@@ -100,7 +110,6 @@ class State:
     diode: int = 0
     test: Test = Test.DUE
     test_at: float = 0.0
-    sensed: bool = False  # there is a temperature sensor: the board says so, or it has answered
     locked: bool | None = None
     lock_goal: bool | None = None
     lock_at: float = -inf

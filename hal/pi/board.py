@@ -242,11 +242,15 @@ class _Bay:
     def emergency_stop(self) -> bool:
         return self._stop is not None and self._stop_high is self._file.emergency_stop_high
 
-    def temperature(self) -> float | None:
-        """None also where the sensor's wire is broken: the guard knows that there is one (`Outlet.sensor`)."""
+    def pen_fault(self) -> bool:
+        return False
+
+    def shed(self) -> bool:
+        return False
+
+    def celsius(self) -> float | None:
         sensor = self._file.temperature
-        if sensor is None:
-            return None
+        assert sensor is not None
         share = self._share(sensor.channel, sensor.volts)
         if share >= OPEN_ENDED:
             return None
@@ -356,10 +360,14 @@ class PiBoard:
                 lock=bay if file.lock is not None else None,
                 residual=bay if file.residual is not None else None,
                 indicator=bay if file.lamp is not None else None,
-                sensor=file.temperature is not None,
+                cabinet_sensor=bay if file.temperature is not None else None,
             )
             for bay, file in zip(self._bays, board.outlet, strict=True)
         )
+
+    @property
+    def hold(self) -> float | None:
+        return HOLDS if self._alive is not None else None
 
     def exchange(self) -> None:
         """Raises DeviceError where a line, the PWM or the ADC fails, or a contactor may have let go in a pause."""

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hal.api import DeviceError, Outlet, PilotReading
-from hal.sim.wire import MAX_LINE, X1, Command, F, Sample, bad_path
+from hal.sim.wire import MAX_LINE, X1, Command, F, Fitting, Sample, bad_path
 
 if TYPE_CHECKING:
     from hal.sim.world import World
 
 TIMEOUT = 0.5
 Exchange = Callable[[list[Command]], list[Sample]]
+Described = tuple[list[Fitting], float | None]
 
 
 class _Line:
@@ -27,7 +28,9 @@ class _Line:
 
     def __init__(self) -> None:
         self.command = Command()
-        self.sample = Sample(12.0, 12.0, X1, None, False, None, False, None, False, None)
+        self.sample = Sample(
+            12.0, 12.0, X1, None, False, None, False, None, False, False, False, False, None, None, (0.0,)
+        )
 
     def taken(self, sample: Sample) -> None:
         self.sample = sample
@@ -77,39 +80,85 @@ class _Line:
     def emergency_stop(self) -> bool:
         return self.sample.stop
 
-    def temperature(self) -> float | None:
-        return self.sample.celsius
+    def pen_fault(self) -> bool:
+        return self.sample.pen
+
+    def shed(self) -> bool:
+        return self.sample.shed
+
+    def volts(self) -> tuple[float, ...]:
+        return tuple(self.sample.volts)
+
+    def connect(self) -> None:
+        self.command = self.command._replace(disconnect=False)
+
+    def disconnect(self) -> None:
+        self.command = self.command._replace(disconnect=True)
 
     def show(self, lamp: str) -> None:
         self.command = self.command._replace(lamp=lamp[:40])
 
 
+class _Second:
+    """The contactor of L2 and L3."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def close(self) -> None:
+        self._line.command = self._line.command._replace(second=True)
+
+    def open(self) -> None:
+        self._line.command = self._line.command._replace(second=False)
+
+    def closed(self) -> bool:
+        return self._line.sample.second
+
+
+class _Sensor:
+    def __init__(self, line: _Line, name: str) -> None:
+        self._line, self._name = line, name
+
+    def celsius(self) -> float | None:
+        degrees: float | None = getattr(self._line.sample, self._name)
+        return degrees
+
+
 class SimBoard:
-    """A `hal.api.Board`. `tethered` says per outlet whether proximity and lock are missing."""
+    """A `hal.api.Board`. `fitted` says per outlet what is there; `hold` as there."""
 
     def __init__(
-        self, tethered: Sequence[bool], exchange: Exchange, hang_up: Callable[[], None] = lambda: None
+        self,
+        fitted: Sequence[Fitting],
+        exchange: Exchange,
+        hang_up: Callable[[], None] = lambda: None,
+        hold: float | None = None,
     ) -> None:
-        self._lines = tuple(_Line() for _ in tethered)
-        self._exchange, self._hang_up = exchange, hang_up
+        self._lines = tuple(_Line() for _ in fitted)
+        self._exchange, self._hang_up, self.hold = exchange, hang_up, hold
         self.outlets: tuple[Outlet, ...] = tuple(
             Outlet(
                 pilot=line,
                 contactor=line,
                 inputs=line,
-                proximity=None if fixed else line,
-                lock=None if fixed else line,
+                second=_Second(line) if has.switching else None,
+                relay=line if has.relay else None,
+                proximity=None if has.tethered else line,
+                lock=None if has.tethered else line,
                 residual=line,
                 indicator=line,
+                plug_sensor=_Sensor(line, "plug"),
+                cabinet_sensor=_Sensor(line, "cabinet"),
+                supply=line,
             )
-            for line, fixed in zip(self._lines, tethered, strict=True)
+            for line, has in zip(self._lines, fitted, strict=True)
         )
 
     @classmethod
     def on(cls, world: World) -> SimBoard:
         """On a world in this process, in that world's time."""
-        tethered = [outlet.setup.tethered for outlet in world.outlets]
-        return cls(tethered, lambda commands: world.exchange(commands, world.clock()))
+        fitted = [outlet.setup.fitting for outlet in world.outlets]
+        return cls(fitted, lambda commands: world.exchange(commands, world.clock()), hold=world.hold)
 
     def exchange(self) -> None:
         """Raises DeviceError while the world is gone; what was commanded is kept for the next call."""
@@ -118,8 +167,7 @@ class SimBoard:
 
     def close(self) -> None:
         for line in self._lines:
-            line.open()
-            line.steady(True)
+            line.command = Command(lamp=line.command.lamp)
         try:
             self.exchange()
         finally:
@@ -132,11 +180,11 @@ class _Wire:
     def __init__(self, path: str) -> None:
         self._path = path
         self._socket: socket.socket | None = None
-        self._tethered: list[bool] | None = None
+        self._described: Described | None = None
         self._ids = 0
 
-    def tethered(self) -> list[bool]:
-        """Per outlet of the world, whether its cable is fixed; raises DeviceError."""
+    def describe(self) -> Described:
+        """What each outlet of the world has, and how long its hardware holds; raises DeviceError."""
         return self._connect()
 
     def exchange(self, commands: list[Command]) -> list[Sample]:
@@ -155,9 +203,9 @@ class _Wire:
             self._socket.close()
             self._socket = None
 
-    def _connect(self) -> list[bool]:
-        if self._socket is not None and self._tethered is not None:
-            return self._tethered
+    def _connect(self) -> Described:
+        if self._socket is not None and self._described is not None:
+            return self._described
         if trouble := bad_path(self._path):
             raise DeviceError(f"simulated board: {trouble}; write sim:/path/world.sock")
         self._socket = socket.socket(socket.AF_UNIX)
@@ -167,13 +215,17 @@ class _Wire:
         except OSError as e:
             raise self._broken(e.strerror or str(e)) from None
         try:
-            tethered = [bool(outlet["tethered"]) for outlet in self._call("board.describe", {})["outlets"]]
+            told = self._call("board.describe", {})
+            found = (
+                [Fitting(*(bool(outlet[name]) for name in Fitting._fields)) for outlet in told["outlets"]],
+                told["hold"],
+            )
         except (TypeError, KeyError):
             raise self._broken("answers nonsense") from None
-        if self._tethered not in (None, tethered):
+        if self._described not in (None, found):
             raise self._broken("has other outlets than before; restart the guard")
-        self._tethered = tethered
-        return tethered
+        self._described = found
+        return found
 
     def _call(self, method: str, params: dict[str, Any]) -> Any:
         assert self._socket is not None
@@ -210,4 +262,5 @@ class _Wire:
 def open_board(path: str) -> SimBoard:
     """The board of the world served at this socket. Raises DeviceError when none is there."""
     wire = _Wire(path)
-    return SimBoard(wire.tethered(), wire.exchange, wire.hang_up)
+    fitted, hold = wire.describe()
+    return SimBoard(fitted, wire.exchange, wire.hang_up, hold)

@@ -13,7 +13,7 @@
 | sim.supply | [volts one or three], [frequency] | mains of all outlets |
 | sim.bay | outlet, occupied | somebody parks there |
 | sim.emergency_stop | pressed, [outlet] | of one outlet or all |
-| sim.temperature | outlet, celsius or null | null: no sensor |
+| sim.temperature | outlet, celsius or null, [sensor plug, cabinet] | cabinet, unless said; null: it is silent |
 | sim.state | | the whole picture |
 | sim.audit | | contactor closings and their conditions, energy per connection |
 | sim.reset | | the first morning again |
@@ -157,13 +157,15 @@ def outlet_state(world: World, rank: int) -> dict[str, Any]:
         "pilot_low": round(seen.low, 3),
         "proximity_ohms": None if ohms == math.inf else ohms,
         "contactor": outlet.closed,
+        "second": outlet.second.closed if outlet.setup.switching else None,
         "locked": None if outlet.setup.tethered else outlet.locked(),
         "lamp": outlet.command.lamp,
         "amps": list(meter.amps or ()),
         "watts": meter.power,
         "energy": meter.energy,
         "vehicle_energy": None if outlet.car is None else outlet.car.taken,
-        "celsius": outlet.temperature(),
+        "celsius": outlet.temperature("cabinet"),
+        "plug_celsius": outlet.temperature("plug"),
         "bay_occupied": outlet.bay_occupied,
         "level": outlet.level,
         "faults": sorted(outlet.faults),
@@ -284,7 +286,8 @@ def _emergency_stop(world: World, p: Params) -> dict[str, Any]:
 
 
 def _temperature(world: World, p: Params) -> dict[str, Any]:
-    p.outlet().celsius = None if p.get("celsius") is None else p.number("celsius", -60, 200)
+    sensor = p.choice("sensor", ("plug", "cabinet"), "cabinet")
+    p.outlet().degrees[sensor] = None if p.get("celsius") is None else p.number("celsius", -60, 200)
     return {}
 
 
@@ -302,7 +305,7 @@ def _reset(world: World, p: Params) -> dict[str, Any]:
 
 
 def _describe(world: World, p: Params) -> dict[str, Any]:
-    return {"outlets": [asdict(outlet.setup) for outlet in world.outlets]}
+    return {"outlets": [asdict(outlet.setup) for outlet in world.outlets], "hold": world.hold}
 
 
 def _exchange(world: World, p: Params) -> Any:
@@ -314,11 +317,20 @@ def _exchange(world: World, p: Params) -> Any:
 
 def _command(row: object) -> Command:
     match row:
-        case [float() | int() as duty, bool() as close, int() as lock, bool() as test, str() as lamp] if (
-            0 <= duty <= 1 and lock in (-1, 0, 1) and len(lamp) <= 40
-        ):
-            return Command(float(duty), close, lock, test, lamp)
-    raise BadParams("outlets: each must be [duty 0..1, close, lock -1, 0 or 1, test, lamp of at most 40 characters]")
+        case [
+            float() | int() as duty,
+            bool() as close,
+            int() as lock,
+            bool() as test,
+            str() as lamp,
+            bool() as second,
+            bool() as disconnect,
+        ] if 0 <= duty <= 1 and lock in (-1, 0, 1) and len(lamp) <= 40:
+            return Command(float(duty), close, lock, test, lamp, second, disconnect)
+    raise BadParams(
+        "outlets: each must be [duty 0..1, close, lock -1, 0 or 1, test, lamp of at most 40 characters, second, "
+        "disconnect]"
+    )
 
 
 def _read_meter(world: World, p: Params) -> dict[str, Any]:
@@ -344,7 +356,7 @@ _METHODS: dict[str, tuple[Callable[[World, Params], Any], tuple[str, ...]]] = {
     "sim.supply": (_supply, ("volts", "frequency")),
     "sim.bay": (_bay, ("outlet", "occupied")),
     "sim.emergency_stop": (_emergency_stop, ("pressed", "outlet")),
-    "sim.temperature": (_temperature, ("outlet", "celsius")),
+    "sim.temperature": (_temperature, ("outlet", "celsius", "sensor")),
     "sim.state": (lambda world, p: state(world), ()),
     "sim.audit": (_audit, ()),
     "sim.reset": (_reset, ()),

@@ -12,15 +12,18 @@ from dataclasses import dataclass, field
 
 from hal.api import MeterReading, PerPhase, PilotReading
 from hal.sim import pilot
+from hal.sim.contactor import Armature
 from hal.sim.vehicle import NEVER, Car, Vehicle
-from hal.sim.wire import X1, Command, F, Sample
+from hal.sim.wire import X1, Command, F, Fitting, Sample
 
-CLOSE_TIME, OPEN_TIME, LOCK_TIME, TEST_TIME = 0.020, 0.015, 0.4, 0.7
-HOT, KEPT = 85.0, 100
+LOCK_TIME, TEST_TIME = 0.4, 0.7
+HOT, PLUG_HOT, KEPT = 85.0, 95.0, 100
 
 FAULTS = {
     "contactor-welded": "stays closed, from the next closing on if it is open now",
     "contactor-stuck-open": "does not close",
+    "second-welded": "as contactor-welded, the contactor of L2 and L3",
+    "second-stuck-open": "as contactor-stuck-open, the contactor of L2 and L3",
     "missing-diode": "the vehicle's diode is shorted",
     "pilot-short": "CP to PE (state E)",
     "pilot-driver-mismatch": "the generator puts out another duty or level than commanded",
@@ -32,22 +35,31 @@ FAULTS = {
     "self-test-fails": "the next self-tests of the monitor fail",
     "lock-stuck": "the lock's motor runs, its pin stays",
     "lock-jammed": "the lock's feedback shows neither end",
-    "over-temperature": "85 degrees",
+    "over-temperature": "85 degrees in the cabinet",
+    "plug-over-temperature": "95 degrees at the plug",
     "emergency-stop": "pressed: hardware opens the contactor",
+    "pen-fault": "the device that watches the supply's PEN conductor says that it is broken",
+    "load-shedding": "the contact of load shedding asks for less",
     "meter-silent": "the meter does not answer",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class SimOutlet:
-    """`phases` wired to the outlet; a tethered cable has no proximity and no lock. Raises ValueError."""
+    """`phases` wired to the outlet; the others as `Fitting` has them. Raises ValueError."""
 
     tethered: bool = False
     phases: int = 3
+    switching: bool = False
+    relay: bool = False
 
     def __post_init__(self) -> None:
         if self.phases not in (1, 2, 3):
             raise ValueError(f"phases: {self.phases}, must be 1, 2 or 3")
+
+    @property
+    def fitting(self) -> Fitting:
+        return Fitting(self.tethered, self.switching, self.relay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,8 @@ class Audit:
     unsafe: int = 0
     opened: int = 0
     opened_under_load: int = 0
+    switched: int = 0  # movements of the second contactor ...
+    switched_live: int = 0  # ... with the first one closed
     longest_unasked: float = 0.0
     connections: deque[Connection] = field(default_factory=lambda: deque(maxlen=KEPT))
     vehicles: int = 0
@@ -104,13 +118,12 @@ class PhysicalOutlet:
         self.car: Car | None = None
         self.cable_amps: int | None = None
         self.level: str | None = None
-        self.closed = False
-        self.celsius: float | None = 25.0
+        self.main, self.second = Armature(), Armature()
+        self.degrees: dict[str, float | None] = {"plug": 25.0, "cabinet": 25.0}
         self.bay_occupied = False
         self.energy = 0.0
         self.audit = Audit()
         self._alive = False
-        self._swing_at = NEVER
         self._pin = False
         self._pin_target = False
         self._pin_at = NEVER
@@ -119,6 +132,10 @@ class PhysicalOutlet:
         self._test_at = NEVER
         self._frozen: PilotReading | None = None
         self._unasked_since = NEVER
+
+    @property
+    def closed(self) -> bool:
+        return self.main.closed
 
     # ---- what people do
 
@@ -171,13 +188,13 @@ class PhysicalOutlet:
         if now >= self._test_at:
             self._passed, self._test_at = "self-test-fails" not in self.faults, NEVER
         if self.car is not None:
-            self.car.settle(now, self._seen_by_vehicle(), self._wired(volts), self.closed)
-        if self._swing(now) and self.car is not None:
-            self.car.settle(now, self._seen_by_vehicle(), self._wired(volts), self.closed)
+            self.car.settle(now, self._seen_by_vehicle(), self._fed(volts), self.closed)
+        if self._switch(now) and self.car is not None:
+            self.car.settle(now, self._seen_by_vehicle(), self._fed(volts), self.closed)
         self._watch(now)
 
     def next_event(self, now: float) -> float:
-        due = min(self._swing_at, self._pin_at, self._test_at)
+        due = min(self.main.arrives, self.second.arrives, self._pin_at, self._test_at)
         return due if self.car is None else min(due, self.car.next_event(now))
 
     def generator(self) -> float:
@@ -193,7 +210,7 @@ class PhysicalOutlet:
         """Plateaus as measured, without noise."""
         if "pilot-stuck" in self.faults and self._frozen is not None:
             return self._frozen
-        if self.level == "F":
+        if self.level == "F" and not self._disconnected():
             return PilotReading(-pilot.RAIL, -pilot.RAIL, F)
         return pilot.reading(self.generator(), self._load(), self._diode())
 
@@ -214,8 +231,8 @@ class PhysicalOutlet:
     def locked(self) -> bool | None:
         return None if self._pin_at != NEVER or "lock-jammed" in self.faults else self._pin
 
-    def sample(self, noise: tuple[float, float]) -> Sample:
-        """All inputs at this instant, with these volts of noise on the two plateaus."""
+    def sample(self, noise: tuple[float, float], volts: PerPhase) -> Sample:
+        """All inputs at this instant, with these volts of noise on the two plateaus, and of the mains."""
         seen, ohms = self.pilot(), self.ohms()
         return Sample(
             high=seen.high + noise[0],
@@ -227,11 +244,18 @@ class PhysicalOutlet:
             tripped="residual-trip" in self.faults,
             passed=self._passed,
             stop="emergency-stop" in self.faults,
-            celsius=self.temperature(),
+            pen="pen-fault" in self.faults,
+            shed="load-shedding" in self.faults,
+            second=self.second.closed,
+            plug=self.temperature("plug"),
+            cabinet=self.temperature("cabinet"),
+            volts=volts[: self.setup.phases],
         )
 
-    def temperature(self) -> float | None:
-        return HOT if "over-temperature" in self.faults else self.celsius
+    def temperature(self, sensor: str) -> float | None:
+        """Of `plug` or `cabinet`; None: it is silent."""
+        fault, hot = ("plug-over-temperature", PLUG_HOT) if sensor == "plug" else ("over-temperature", HOT)
+        return hot if fault in self.faults else self.degrees[sensor]
 
     def meter(self, now: float, volts: PerPhase, frequency: float) -> MeterReading:
         drawing = self.closed and self.car is not None
@@ -242,6 +266,8 @@ class PhysicalOutlet:
     # ---- inside
 
     def _load(self) -> float:
+        if self._disconnected():
+            return pilot.OPEN
         if self.level is not None:
             return pilot.LEVELS[self.level]
         if "pilot-short" in self.faults:
@@ -262,7 +288,15 @@ class PhysicalOutlet:
         return "missing-diode" not in self.faults and (self.car is None or self.car.setup.diode)
 
     def _seen_by_vehicle(self) -> float:
-        return F if "pilot-short" in self.faults else self.generator()
+        return F if "pilot-short" in self.faults or self._disconnected() else self.generator()
+
+    def _disconnected(self) -> bool:
+        return self.setup.relay and self.command.disconnect and self._alive
+
+    def _fed(self, volts: PerPhase) -> PerPhase:
+        """What the vehicle would get."""
+        one, two, three = self._wired(volts)
+        return (one, 0.0, 0.0) if self.setup.switching and not self.second.closed else (one, two, three)
 
     def _wired(self, volts: PerPhase) -> PerPhase:
         one, two, three = (v if p < self.setup.phases else 0.0 for p, v in enumerate(volts))
@@ -279,24 +313,22 @@ class PhysicalOutlet:
         if self._leaving and not self._pin and self._pin_at == NEVER:
             self.cable_amps, self._leaving = None, False
 
-    def _swing(self, now: float) -> bool:
-        """Move the contactor's armature; True when it arrived."""
-        coil = self.command.close and self._alive and not self.faults & {"residual-trip", "emergency-stop"}
-        held = "contactor-welded" if self.closed else "contactor-stuck-open"
-        if coil == self.closed or held in self.faults:
-            self._swing_at = NEVER
-        elif self._swing_at == NEVER:
-            self._swing_at = now + (CLOSE_TIME if coil else OPEN_TIME)
-        if now < self._swing_at:
-            return False
-        self._swing_at = NEVER
-        if coil:
+    def _switch(self, now: float) -> bool:
+        """Move the armatures; True when one arrived."""
+        feed = self._alive and not self.faults & {"residual-trip", "emergency-stop"}
+        coil, stuck = self.command.close and feed, "contactor-welded" if self.closed else "contactor-stuck-open"
+        moved = self.main.swing(now, coil, stuck in self.faults)
+        if moved and coil:
             self._note_closing(now)
-        else:
+        elif moved:
             self.audit.opened += 1
             self.audit.opened_under_load += self.car is not None and max(self.car.amps(now)) >= 1
-        self.closed = coil
-        return True
+        coil, stuck = self.command.second and feed, "second-welded" if self.second.closed else "second-stuck-open"
+        if self.setup.switching and self.second.swing(now, coil, stuck in self.faults):
+            self.audit.switched += 1
+            self.audit.switched_live += self.closed
+            moved = True
+        return moved
 
     def _note_closing(self, now: float) -> None:
         closing = Closing(

@@ -301,11 +301,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--outlets", type=int, default=1, help="how many")
     parser.add_argument("--tethered", type=int, nargs="*", default=[], help="outlets with a fixed cable")
     parser.add_argument("--phases", type=int, default=3, choices=(1, 2, 3), help="wired to every outlet")
+    parser.add_argument("--switching", action="store_true", help="with second contactors, for 1 or 3 phases")
+    parser.add_argument("--relay", action="store_true", help="with relays that take the pilot from the vehicle")
     parser.add_argument("--noise", type=float, default=0.02, help="standard deviation on the pilot, volts")
     given = parser.parse_args(argv)
     if not 1 <= given.outlets <= 64 or set(given.tethered) - set(range(1, given.outlets + 1)):
         parser.error("outlets: 1..64, and tethered must be among them")
-    setup = [SimOutlet(rank in given.tethered, given.phases) for rank in range(1, given.outlets + 1)]
+    if given.switching and given.phases != 3:
+        parser.error("switching: there must be three phases to switch")
+    setup = [
+        SimOutlet(rank in given.tethered, given.phases, given.switching, given.relay)
+        for rank in range(1, given.outlets + 1)
+    ]
     try:
         serve(given.socket, setup, given.noise)
     except DeviceError as e:

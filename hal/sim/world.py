@@ -112,6 +112,11 @@ class World:
         """Has the guard spoken lately enough for the hardware to believe in it?"""
         return self.now < self._alive_until
 
+    @property
+    def hold(self) -> float | None:
+        """As `hal.api.Board.hold`."""
+        return self._watchdog if self._watchdog < NEVER else None
+
     # ---- the devices
 
     def exchange(self, commands: Sequence[Command], sent: float) -> list[Sample]:
@@ -125,7 +130,7 @@ class World:
             outlet.obey(self.now, command)
         self.settle()
         self.advance(now)
-        return [outlet.sample((self._hiss(), self._hiss())) for outlet in self.outlets]
+        return [outlet.sample((self._hiss(), self._hiss()), self.volts) for outlet in self.outlets]
 
     def read_meter(self, outlet: int) -> MeterReading:
         """Raises DeviceError while the meter is silent."""

@@ -33,7 +33,7 @@ class Bench:
         self.pin: bool | None = False
         self.pin_stuck = False
         self.tripped = self.emergency = self.blocked = False
-        self.celsius: float | None = None
+        self.cabinet: float | None = None
         self.test_result = True
         self.test_takes = 0.7
         self.test_ends = inf
@@ -63,7 +63,7 @@ class Bench:
             tripped=self.tripped,
             test_passed=self.test_shown,
             emergency=self.emergency,
-            celsius=self.celsius,
+            cabinet=self.cabinet,
         )
 
     def pilot(self) -> tuple[float, float, float]:

@@ -72,7 +72,13 @@ class FakeOutlet:
     def emergency_stop(self) -> bool:
         return False
 
-    def temperature(self) -> float | None:
+    def pen_fault(self) -> bool:
+        return False
+
+    def shed(self) -> bool:
+        return False
+
+    def celsius(self) -> float | None:
         return 25.0
 
     def show(self, lamp: str) -> None:
@@ -82,6 +88,8 @@ class FakeOutlet:
 
 class FakeBoard:
     """A `hal.api.Board`."""
+
+    hold: float | None = None
 
     def __init__(self, *tethered: bool) -> None:
         self.lines = [FakeOutlet() for _ in tethered]
@@ -96,6 +104,7 @@ class FakeBoard:
                 lock=None if fixed else line,
                 residual=line,
                 indicator=line,
+                cabinet_sensor=line,
             )
             for line, fixed in zip(self.lines, tethered, strict=True)
         )

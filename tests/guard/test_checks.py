@@ -340,12 +340,12 @@ def test_lock_lost_under_load(pin: bool | None) -> None:
 
 def test_over_temperature() -> None:
     bench = charging()
-    bench.celsius = 80.0
+    bench.cabinet = 80.0
     assert 2.0 - 1e-6 <= until_fault(bench, "OverTemperature") <= 2.04
-    bench.celsius = 75.1
+    bench.cabinet = 75.1
     bench.run(20.0)
     assert bench.faults() == {"OverTemperature"}
-    bench.celsius = 74.9
+    bench.cabinet = 74.9
     bench.run(2.1)
     assert bench.faults() == set()
 

@@ -279,7 +279,7 @@ def test_what_was_said_before_a_command_failed_is_told(monkeypatch: pytest.Monke
     assert kinds(table.run(0.2))[:3] == [Kind.CABLE_IN, Kind.VEHICLE_IN, Kind.FAULT]
 
 
-@pytest.mark.parametrize("name", ["read", "temperature"])
+@pytest.mark.parametrize("name", ["read", "celsius"])
 @pytest.mark.parametrize("number", [nan, inf])
 def test_what_is_no_number_is_a_device_failure(name: str, number: float, monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(1)

@@ -195,7 +195,7 @@ def mishaps() -> st.SearchStrategy[Act]:
             *(put("tripped", on) for on in (False, False, True)),
             *(put("emergency", on) for on in (False, False, True)),
             *(put("mirror", shown) for shown in (None, None, True, False)),
-            *(put("celsius", degrees) for degrees in (None, 20.0, 70.0, 85.0)),
+            *(put("cabinet", degrees) for degrees in (None, 20.0, 70.0, 85.0)),
             *(put("ohms", ohms) for ohms in (OHMS[32], OHMS[32], OHMS[13], 150.0, inf)),
             *(put("pin_stuck", stuck) for stuck in (False, False, True)),
             *(put("generator", drive) for drive in (None, None, 0.4, X1)),
@@ -218,7 +218,7 @@ def good_mornings() -> st.SearchStrategy[Act]:
     def start(judge: Judge, waits: int, asks: bool) -> None:
         bench = judge.bench
         bench.level, bench.diode, bench.test_result = "B", True, True
-        bench.ohms, bench.celsius = OHMS[32], None
+        bench.ohms, bench.cabinet = OHMS[32], None
         bench.tripped = bench.emergency = bench.blocked = bench.pin_stuck = False
         bench.mirror = bench.volts = bench.generator = None
         for _ in range(waits):

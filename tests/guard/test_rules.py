@@ -7,7 +7,7 @@ import pytest
 from chargerd.guard import pilot
 from chargerd.guard.lease import Indicate, Kind, Lock, Measured, Mode, Permit, Service
 from chargerd.guard.pilot import X1, F
-from chargerd.guard.setup import OutletSetup
+from chargerd.guard.setup import Fitted, OutletSetup
 from tests.guard.bench import OHMS, PERIOD, Bench, charging
 
 SOCKET = OutletSetup(evse=1, wake_up="off")
@@ -364,7 +364,7 @@ def test_the_cable_limits() -> None:
 @pytest.mark.parametrize(("celsius", "amps"), [(60, 32), (67.5, 19), (74.9, 6), (75, 6), (79, 6)])
 def test_derating(celsius: float, amps: float) -> None:
     bench = Bench()
-    bench.level, bench.celsius = "B", celsius
+    bench.level, bench.cabinet = "B", celsius
     bench.run(2.0)
     bench.permit(32.0)
     bench.run(1.0)
@@ -373,10 +373,10 @@ def test_derating(celsius: float, amps: float) -> None:
 
 
 def test_a_lost_sensor_costs_power() -> None:
-    bench = Bench()
-    bench.level, bench.celsius = "B", 20.0
+    bench = Bench(OutletSetup(evse=1, tethered=True, fitted=Fitted(cabinet_sensor=True)))
+    bench.level, bench.cabinet = "B", 20.0
     bench.run(2.0)
-    bench.celsius = None
+    bench.cabinet = None
     bench.permit(32.0)
     bench.run(1.0)
     assert (bench.state.offered, bench.state.limit) == (16.0, "temperature")

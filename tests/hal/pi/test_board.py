@@ -149,7 +149,7 @@ def test_every_input_in_its_unit() -> None:
     turn(board, bench)
     assert outlet.pilot.read().high == pytest.approx(8.95, abs=0.15)
     assert outlet.proximity is not None and outlet.proximity.ohms() == pytest.approx(220, rel=0.01)
-    assert outlet.inputs.temperature() == pytest.approx(61.0, abs=0.3)
+    assert outlet.cabinet_sensor is not None and outlet.cabinet_sensor.celsius() == pytest.approx(61.0, abs=0.3)
     bench.ohms = math.inf
     turn(board, bench)
     assert outlet.proximity.ohms() == math.inf
@@ -374,9 +374,9 @@ def test_a_sensor_that_is_silent_from_the_start_costs_power() -> None:
     bench.celsius = -100.0  # so high a resistance that it could be a broken wire
     turn(board, bench)
     (outlet,) = board.outlets
-    assert outlet.inputs.temperature() is None
+    assert outlet.cabinet_sensor is not None and outlet.cabinet_sensor.celsius() is None
     guard = Guard(board, GuardSetup((OutletSetup(1),)), lambda: 7, 1, "test", lambda latched: True, frozenset(), 0.0)
-    assert guard.bays[0].state.sensed
+    assert guard.bays[0].setup.fitted.cabinet_sensor
 
 
 def test_an_adc_that_dies_under_load_opens() -> None:

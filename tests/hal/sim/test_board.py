@@ -42,6 +42,7 @@ def test_outlets_come_as_the_world_has_them(board: Make) -> None:
     socketed, tethered = board().outlets
     assert socketed.proximity is not None and socketed.lock is not None
     assert tethered.proximity is None and tethered.lock is None
+    assert (socketed.second, socketed.relay, board().hold) == (None, None, 0.15)
 
 
 def test_a_vehicle_charges_through_it(served: Any, board: Make) -> None:

@@ -38,8 +38,9 @@ from tests.hal.sim.rig import PROMPT, Rig
         ("sim.supply", {"volts": 501}, r"volts: must be a number 0\.\.500"),
         ("sim.supply", {"frequency": float("nan")}, "frequency"),
         ("sim.temperature", {"outlet": 1}, "celsius: missing"),
+        ("sim.temperature", {"outlet": 1, "celsius": 1, "sensor": "sky"}, "sensor: must be one of plug, cabinet"),
         ("sim.state", {"x": 1}, "x: unknown parameter; allowed: none"),
-        ("board.exchange", {"sent": 0, "outlets": [[2, False, 0, False, ""]]}, "outlets: each must be"),
+        ("board.exchange", {"sent": 0, "outlets": [[2, False, 0, False, "", False, False]]}, "outlets: each must be"),
         ("board.exchange", {"sent": 0, "outlets": 7}, "outlets: must be a list"),
     ],
 )

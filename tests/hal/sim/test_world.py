@@ -250,18 +250,33 @@ class TestFaults:
         rig.run(0.5)
         assert lock.engaged() is True
 
-    def test_temperature(self) -> None:
+    def test_temperatures(self) -> None:
         rig = Rig()
+        plug, cabinet = rig.outlet.plug_sensor, rig.outlet.cabinet_sensor
+        assert plug is not None and cabinet is not None
         rig.sim("sim.temperature", outlet=1, celsius=61.5)
+        rig.sim("sim.temperature", outlet=1, celsius=70, sensor="plug")
         rig.run(0.02)
-        assert rig.outlet.inputs.temperature() == 61.5
+        assert (plug.celsius(), cabinet.celsius()) == (70, 61.5)
         rig.fault("over-temperature")
+        rig.fault("plug-over-temperature")
         rig.run(0.02)
-        assert rig.outlet.inputs.temperature() == 85
+        assert (plug.celsius(), cabinet.celsius()) == (95, 85)
         rig.fault("over-temperature", False)
         rig.sim("sim.temperature", outlet=1, celsius=None)
         rig.run(0.02)
-        assert rig.outlet.inputs.temperature() is None
+        assert (plug.celsius(), cabinet.celsius()) == (95, None)
+
+    def test_contacts_and_mains(self) -> None:
+        rig = Rig(SimOutlet(phases=1))
+        assert rig.outlet.supply is not None
+        seen = [(rig.outlet.inputs.pen_fault(), rig.outlet.inputs.shed(), rig.outlet.supply.volts())]
+        rig.fault("pen-fault")
+        rig.fault("load-shedding")
+        rig.sim("sim.supply", volts=[190, 230, 230])
+        rig.run(0.02)
+        seen.append((rig.outlet.inputs.pen_fault(), rig.outlet.inputs.shed(), rig.outlet.supply.volts()))
+        assert seen == [(False, False, (230,)), (True, True, (190,))]
 
     def test_silent_meter(self) -> None:
         rig = Rig()
@@ -278,6 +293,69 @@ class TestFaults:
         assert rig.sim("sim.state")["outlets"][0]["faults"] == [fault]
         rig.sim("sim.reset")
         assert rig.sim("sim.state")["outlets"][0]["faults"] == []
+
+
+class TestPhases:
+    def test_one_or_three(self) -> None:
+        rig = Rig(SimOutlet(switching=True))
+        assert rig.outlet.second is not None
+        rig.charge(max_amps=16)
+        assert rig.amps() == (16, 0, 0)
+        rig.outlet.contactor.open()
+        rig.run(0.1)
+        rig.outlet.second.close()
+        rig.run(0.1)
+        assert rig.outlet.second.closed()
+        rig.outlet.contactor.close()
+        rig.run(0.1)
+        assert rig.amps() == (16, 16, 16)
+        (audit,) = rig.world.audit()
+        assert (audit.switched, audit.switched_live) == (1, 0)
+        rig.outlet.second.open()
+        rig.run(0.1)
+        assert rig.amps() == (16, 0, 0)
+        assert (audit.switched, audit.switched_live) == (2, 1)
+
+    @pytest.mark.parametrize(("fault", "closed"), [("second-welded", True), ("second-stuck-open", False)])
+    def test_a_contactor_that_does_not_follow(self, fault: str, closed: bool) -> None:
+        rig = Rig(SimOutlet(switching=True))
+        assert rig.outlet.second is not None
+        rig.fault(fault)
+        rig.outlet.second.close()
+        rig.run(0.1)
+        rig.outlet.second.open()
+        rig.run(0.1)
+        assert rig.outlet.second.closed() is closed
+
+    def test_none_where_none_is_fitted(self) -> None:
+        rig = Rig()
+        assert (rig.outlet.second, rig.outlet.relay) == (None, None)
+
+
+class TestRelay:
+    def test_the_board_sees_nothing_and_the_vehicle_no_pilot(self) -> None:
+        rig = Rig(SimOutlet(relay=True))
+        assert rig.outlet.relay is not None
+        rig.sim("sim.plug", outlet=1, **PROMPT, sleeps=True)
+        rig.outlet.pilot.pwm(0.3)
+        rig.run(1.0)
+        assert rig.outlet.pilot.read().high == pytest.approx(9, abs=0.1)
+        rig.outlet.relay.disconnect()
+        rig.run(4.0)
+        assert rig.outlet.pilot.read() == PilotReading(12, -12, 0.3)
+        rig.outlet.relay.connect()
+        rig.run(1.0)
+        assert rig.outlet.pilot.read().high == pytest.approx(6, abs=0.1)  # it woke
+
+    def test_without_a_guard_it_connects(self) -> None:
+        rig = Rig(SimOutlet(relay=True))
+        assert rig.outlet.relay is not None
+        rig.sim("sim.plug", outlet=1, **PROMPT)
+        rig.outlet.relay.disconnect()
+        rig.run(0.1)
+        rig.time += 1.0
+        rig.world.catch_up()
+        assert rig.physical.pilot().high == pytest.approx(9, abs=0.1)
 
 
 class TestWatchdog:
