@@ -76,6 +76,7 @@ def status(s: Json, ink: Ink) -> str:
     head = [ink.bold(station["id"]), f"chargerd {s['version']}", f"up {spell(station['uptime'])}", service]
     if station.get("reset"):
         head.append(ink.bad(f"{station['reset']} reset once nothing runs"))
+    head += [ink.bad(f"EVSE {evse} starts anew once nothing runs there") for evse in station.get("resets", ())]
     lines = [" · ".join(head), _row("Backend", link(s["link"], now, ink, station["boot"]))]
     lines.append(_row("Queue", _queue(s["queue"], ink)))
     lines.append(_row("Guard", _guard(s["guard"], now, ink)))

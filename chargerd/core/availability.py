@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from chargerd.core.commands import Answer, BootCause, Outcome, Restart
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import AvailabilityAsked, ResetAsked, ResetKind, Scope, UnlockAsked
 from chargerd.core.records import Cause, Reason
-from chargerd.core.state import Resetting, Unlocking
+from chargerd.core.state import Resetting, Unlocking, Visit
 from chargerd.core.transaction import stop, update
 
 _NEXT_BOOT = {
@@ -73,35 +75,77 @@ def reset(draft: Draft, event: ResetAsked) -> None:
 
     2.1 has one that ends nothing (B13), for stations where a transaction may outlive a start.
     """
-    resumes = event.kind is ResetKind.RESUME
-    if resumes and not draft.state.variables.get_int("resumption_timeout"):
+    if event.kind is ResetKind.RESUME and not draft.state.variables.get_int("resumption_timeout"):
         draft.do(Answer(event.ask, Outcome.REJECTED))
-        return
-    ranks = set(draft.ranks(event.evse)) | ({LOBBY} if event.evse is None else set())
-    running = [rank for rank, visit in draft.visits() if rank in ranks and visit.tx is not None]
+    elif event.evse is not None:
+        _reset_evse(draft, event, event.evse)
+    else:
+        _reset_station(draft, event)
+
+
+def _reset_station(draft: Draft, event: ResetAsked) -> None:
+    """It may be what helps a disk that fails, and any start makes good for one that was forgotten: no answer waits."""
+    running = [rank for rank, visit in draft.visits() if visit.tx is not None]
     waits = event.kind is ResetKind.ON_IDLE and bool(running)
     draft.do(Answer(event.ask, Outcome.SCHEDULED if waits else Outcome.ACCEPTED, lasting=False))
-    if resumes and event.evse is not None:
-        return  # an EVSE holds no program of its own, so nothing is interrupted
     for rank in running if not waits else ():
-        if not resumes:
+        if event.kind is not ResetKind.RESUME:
             stop(draft, rank, _reason(event), Cause.RESET)
         elif _goes_on(draft, rank):
             update(draft, rank, Cause.RESET)
-    if event.evse is None:
-        before = draft.state.reset
-        if before is None or _GRAVITY[event.kind] > _GRAVITY[before.kind]:
-            draft.set(reset=Resetting(event.kind, event.local))
-    elif not running:
-        # An EVSE holds no program of its own: it is as after a start once nobody is authorised there.
-        for rank in ranks & {rank for rank, _ in draft.visits()}:
-            draft.set_visit(rank, auth=None, connect_by=None, held=None)
+    before = draft.state.reset
+    if before is None or _GRAVITY[event.kind] > _GRAVITY[before.kind]:
+        draft.set(reset=Resetting(event.kind, event.local))
+
+
+def _reset_evse(draft: Draft, event: ResetAsked, evse: int) -> None:
+    """An EVSE is idle when nobody charges, is expected, or has left a cable (B11 remarks); `settle_resets` goes on."""
+    found = _of(draft, evse)
+    waits = event.kind is ResetKind.ON_IDLE and any(_serving(visit) for _, visit in found)
+    draft.do(Answer(event.ask, Outcome.SCHEDULED if waits else Outcome.ACCEPTED, lasting=waits))
+    if event.kind is ResetKind.RESUME:
+        return  # an EVSE holds no program of its own, so nothing is interrupted
+    for rank, visit in found if not waits else ():
+        if visit.tx is not None:
+            stop(draft, rank, _reason(event), Cause.RESET)
+        draft.set_visit(rank, auth=None, connect_by=None, held=None)
+    draft.set(resets=draft.state.resets | {evse})
+
+
+def _serving(visit: Visit) -> bool:
+    return visit.tx is not None or visit.auth is not None or visit.held is not None
+
+
+def _of(draft: Draft, evse: int | None) -> list[tuple[int, Visit]]:
+    """The visits at an EVSE, with the one that waits for its cables and no other's; None: all."""
+    ranks = set(draft.ranks(evse))
+    return [
+        (rank, visit)
+        for rank, visit in draft.visits()
+        if evse is None or rank in ranks or (rank == LOBBY and visit.evse == evse)
+    ]
 
 
 def _reason(event: ResetAsked) -> Reason:
     if event.local:
         return Reason.REBOOT
     return Reason.SOFT_RESET if event.kind is ResetKind.SOFT else Reason.HARD_RESET
+
+
+def settle_resets(draft: Draft) -> None:
+    """An EVSE starts anew once it is idle (B11.FR.08, B12.FR.14): what was shown or asked there is void, and the guard
+    is told everything again. What the CSMS set (B12.FR.06) and what is plugged stays.
+
+    It is remembered over a restart, since what it waits for may go on (B12.FR.01).
+    """
+    for evse in sorted(draft.state.resets):
+        if any(_serving(visit) for _, visit in _of(draft, evse)):
+            continue
+        ranks = set(draft.ranks(evse))
+        asks = {n: asked for n, asked in draft.state.asks.items() if asked.evse != evse and asked.outlet not in ranks}
+        draft.set(resets=draft.state.resets - {evse}, asks=MappingProxyType(asks))
+        for rank in ranks:
+            draft.set_live(rank, permit=None, lock=None, lamp=None, refused_until=None)
 
 
 def settle_reset(draft: Draft) -> None:

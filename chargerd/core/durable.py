@@ -50,7 +50,8 @@ def changed(old: Station | None, new: Station) -> dict[str, Json]:
 
 def _own(state: Station) -> Json:
     """What is the station's own."""
-    return {"operative": state.operative, "shut": pack(state.shut), "next_boot": pack(state.next_boot)}
+    own = {"operative": state.operative, "shut": pack(state.shut), "next_boot": pack(state.next_boot)}
+    return own | ({"resets": pack(state.resets)} if state.resets else {})
 
 
 def entries(name: str, old: Mapping[str, Any], new: Mapping[str, Any], form: Callable[[Any], Json]) -> dict[str, Json]:
@@ -81,6 +82,7 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
         lobby=_unpack(Visit | None, found.get("lobby")),
         operative=station["operative"],
         shut=frozenset(station.get("shut", ())),
+        resets=frozenset(station.get("resets", ())),
         next_boot=_unpack(BootCause | None, station["next_boot"]),
         cards=MappingProxyType({key: body["group"] for key, body in _found(found, "card/")}),
         cache=MappingProxyType({key: unpack(Verdict, body) for key, body in _found(found, "cache/")}),

@@ -14,7 +14,7 @@ from chargerd.core.points import ENERGY
 from chargerd.core.records import ChargingState
 from chargerd.core.sharing import share
 from chargerd.core.state import Outlet, Station
-from chargerd.core.status import FLOWS, LOWEST_AMPS, barred, beginning, blocking, charging_state
+from chargerd.core.status import FLOWS, LOWEST_AMPS, barred, beginning, blocking, charging_state, leaving
 from hal.api import MeterReading
 
 SETTLING = 7.0  # s until silence is told: self-test and lock, then up to 5 s of a vehicle (IEC 61851-1 A.6 #6)
@@ -143,7 +143,7 @@ def lamp_of(station: Station, outlet: Outlet) -> Lamp:
                 return Lamp.PAUSED
             case _:
                 return Lamp.WAITING
-    if not station.in_service(outlet):
+    if not station.in_service(outlet) or (visit is None and leaving(station, outlet)):
         return Lamp.UNAVAILABLE
     asked = any(a.evse in (None, outlet.site.evse) for a in station.asks.values())
     if visit is not None and visit.finished and visit.auth is None:

@@ -216,6 +216,7 @@ class Station:
     next_ask: int = 1
     aligned_at: float | None = None  # wall seconds of the next clock-aligned sample
     reset: Resetting | None = None
+    resets: frozenset[int] = frozenset()  # EVSEs that start anew once nothing runs there (B11, B12)
     next_boot: BootCause | None = None  # why the next start will have happened
     stopped: bool = False
     faults: frozenset[str] = frozenset()  # of the station as a whole; each outlet has its own in `live`

@@ -165,6 +165,8 @@ def _settle(draft: Draft) -> None:
         _waited(draft, rank)
     for rank, _ in list(draft.visits()):
         transaction.settle(draft, rank)
+    availability.settle_resets(draft)
+    for rank, _ in list(draft.visits()):
         visit.close(draft, rank)
     metering.settle(draft)
     power.settle(draft)

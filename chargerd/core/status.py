@@ -70,8 +70,14 @@ def beginning(station: Station) -> bool:
 
 
 def usable(station: Station, outlet: Outlet) -> bool:
-    """May a new visit be served here: operative, known to the guard and without a fault."""
-    return station.in_service(outlet) and beginning(station) and outlet.live.known and not blocking(station, outlet)
+    """May a new visit be served here: operative, no reset waits, known to the guard and without a fault."""
+    begins = station.in_service(outlet) and beginning(station) and not leaving(station, outlet)
+    return begins and outlet.live.known and not blocking(station, outlet)
+
+
+def leaving(station: Station, outlet: Outlet) -> bool:
+    """A reset waits for what runs: whoever comes now is not served (B12, scenario 3a)."""
+    return station.stopped or station.reset is not None or outlet.site.evse in station.resets
 
 
 def joint(station: Station, rank: int) -> Joint:
@@ -92,7 +98,7 @@ def joint(station: Station, rank: int) -> Joint:
         return Joint.UNAVAILABLE
     if visit is not None:
         return Joint.PREPARING
-    return Joint.UNAVAILABLE if station.stopped else Joint.AVAILABLE
+    return Joint.UNAVAILABLE if leaving(station, outlet) else Joint.AVAILABLE
 
 
 def charging_state(outlet: Outlet) -> ChargingState:

@@ -57,7 +57,7 @@ def settle(draft: Draft, rank: int) -> None:
 
 def _may_begin(draft: Draft, rank: int) -> bool:
     """Nothing begins that could not be written down, not be measured as the meter has yet to answer, or not be seen;
-    nor while the power of the last one is still on."""
+    nor while the power of the last one is still on, or an EVSE waits to start anew and nobody is expected."""
     if rank == LOBBY:
         return beginning(draft.state)
     outlet = draft.outlet(rank)
@@ -66,7 +66,8 @@ def _may_begin(draft: Draft, rank: int) -> bool:
     unmeasured = live.reading is None and "PowerMeterFailure" in blocking(draft.state, outlet)
     shared = any(sibling.tx is not None for sibling in draft.state.siblings(rank))
     lingering = live.powered and visit.finished and ENERGY not in draft.window.start
-    return beginning(draft.state) and not (unmeasured or shared or lingering or visit.recalled)
+    late = visit.auth is None and outlet.site.evse in draft.state.resets
+    return beginning(draft.state) and not (unmeasured or shared or lingering or late or visit.recalled)
 
 
 def _begin(draft: Draft, rank: int, cause: Cause) -> None:

@@ -149,8 +149,14 @@ def _takes(draft: Draft, outlet: Outlet, lobby: Visit) -> bool:
 
 
 def _serves(draft: Draft, outlet: Outlet, lobby: Visit) -> bool:
-    """A transaction that runs already finds its outlet though the station goes out of service after it (G04.FR.06)."""
-    state = draft.state if lobby.tx is None else replace(draft.state, operative=True)
+    """A transaction that runs already finds its outlet though the station goes out of service after it (G04.FR.06),
+    and so does whoever a reset waits for (B12.FR.03, B12.FR.07).
+    """
+    state = draft.state
+    if lobby.evse is not None:
+        state = replace(state, resets=state.resets - {lobby.evse})
+    if lobby.tx is not None:
+        state = replace(state, operative=True, reset=None)
     return usable(state, outlet)
 
 

@@ -111,6 +111,7 @@ class Operator:
                 "boot": state.boot.status.value,
                 "uptime": round(now.mono - self._born.mono),
                 "reset": None if state.reset is None else state.reset.kind.value,
+                "resets": sorted(state.resets),
             },
             "link": await self.link(),
             "guard": {

@@ -74,6 +74,12 @@ def test_a_parking_bay_is_told_of_where_there_is_a_detector() -> None:
         assert words in show.status(api.status(outlets=[api.outlet(1, bay=seen)]), PLAIN)
 
 
+def test_a_reset_that_waits_is_told() -> None:
+    station = api.status()["station"] | {"reset": "on-idle", "resets": [2]}
+    head = show.status(api.status(station=station), PLAIN).splitlines()[0]
+    assert head.endswith("in service · on-idle reset once nothing runs · EVSE 2 starts anew once nothing runs there")
+
+
 def test_status_when_nothing_is_well() -> None:
     link = api.link(phase="waiting", attempt=4, last_error="DNS: no such host", next_try=35.2)
     picture = api.status(

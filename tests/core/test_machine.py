@@ -487,6 +487,14 @@ class StationMachine(RuleBasedStateMachine):
                 assert not any(sibling.tx for sibling in self.state.siblings(outlet.site.rank))
 
     @invariant()
+    def a_reset_of_an_evse_waits_for_somebody(self) -> None:
+        lobby = self.state.lobby
+        for evse in self.state.resets:
+            visits = [o.visit for o in self.state.outlets if o.site.evse == evse and o.visit is not None]
+            visits += [lobby] if lobby is not None and lobby.evse == evse else []
+            assert any(visit.tx or visit.auth or visit.held for visit in visits)
+
+    @invariant()
     def a_station_that_is_left_alone_sleeps(self) -> None:
         at = wake_at(self.state, self.moment())
         assert self.left or at is None or at > self.now - 1e-6 or self._moves_on()

@@ -65,7 +65,14 @@ def status(**changes: Any) -> Json:
     return {
         "version": "0.1.0",
         "now": NOW,
-        "station": {"id": "CS-0001", "operative": True, "boot": "accepted", "uptime": 11520, "reset": None},
+        "station": {
+            "id": "CS-0001",
+            "operative": True,
+            "boot": "accepted",
+            "uptime": 11520,
+            "reset": None,
+            "resets": [],
+        },
         "link": link(),
         "guard": {"connected": True, "since": "2026-11-22T15:18:00.000Z"},
         "clock": {"trusted": True, "offset": 0.0},

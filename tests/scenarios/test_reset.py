@@ -11,6 +11,8 @@ from chargerd.lab.csms import Boot
 from chargerd.lab.peer import Script
 from tests.scenarios.round import BOB, Round, each_version, play
 
+newer = pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+
 
 @pytest.mark.req("1.6 §5.14", "B11.FR.01", "B11.FR.03", "B11.FR.04", "B01.FR.09")
 @each_version
@@ -67,6 +69,7 @@ def test_on_idle_waits_for_the_driver_and_lets_nobody_else_begin(tmp_path: Path)
         assert await at.desk.reset() == "Scheduled"
         await at.wait(600.0)
         assert at.whole.world.outlets[0].closed
+        assert (at.status(1), at.status(2)) == ("Occupied", "Unavailable")
         await at.plug(2)
         await at.tap(BOB)
         assert await at.desk.remote_start(BOB, 2) == "Rejected"
@@ -125,24 +128,60 @@ def test_an_end_that_nobody_answers_is_told_after_the_restart(tmp_path: Path) ->
     play(story, tmp_path, "2.0.1")
 
 
-@pytest.mark.req("B11.FR.08", "B12.FR.07", "B12.FR.08")
-@pytest.mark.parametrize(("kind", "said"), [("Immediate", "Accepted"), ("OnIdle", "Scheduled")])
-def test_one_evse_by_itself(tmp_path: Path, kind: str, said: str) -> None:
+@pytest.mark.req("B12.FR.02", "B12.FR.08")
+@newer
+def test_one_evse_at_once_while_the_other_charges(tmp_path: Path, version: str) -> None:
     async def story(at: Round) -> None:
         await at.charge(1)
         await at.charge(2, BOB)
-        assert (await at.ask("Reset", type=kind, evseId=1))["status"] == said
-        await at.wait(5.0)
-        assert at.ends() == ([("ImmediateReset", "ResetCommand")] if kind == "Immediate" else [])
+        assert (await at.ask("Reset", type="Immediate", evseId=1))["status"] == "Accepted"
+        await at.until(lambda: at.ends() == [("ImmediateReset", "ResetCommand")])
         assert at.whole.world.outlets[1].closed
+        assert (await at.ask("Reset", type="Immediate", evseId=3))["status"] == "Rejected"
         for outlet in (1, 2):
             await at.whole.unplug(outlet)
         await at.wait(5.0)
         assert at.status(1) == "Available"
-        assert len(at.view.boots) == 1
-        assert (await at.ask("Reset", type=kind, evseId=3))["status"] == "Rejected"
+        assert (len(at.view.boots), at.state.resets) == (1, frozenset())
 
-    play(story, tmp_path, "2.0.1", outlets=2)
+    play(story, tmp_path, version, outlets=2)
+
+
+@pytest.mark.req("B12.FR.01", "B12.FR.07", "B12.FR.14")
+@newer
+@pytest.mark.parametrize("between", ["nothing", "crash", "cut"])
+def test_one_evse_on_idle_waits_for_its_driver_over_every_start(tmp_path: Path, version: str, between: str) -> None:
+    async def story(at: Round) -> None:
+        await at.charge(1)
+        assert (await at.ask("Reset", type="OnIdle", evseId=1))["status"] == "Scheduled"
+        assert (await at.ask("Reset", type="OnIdle", evseId=2))["status"] == "Accepted"
+        if between == "crash":
+            await at.crash()
+        elif between == "cut":
+            await at.cut()
+        await at.accepted()
+        await at.until(lambda: at.whole.world.outlets[0].closed)
+        assert at.state.resets == {1}
+        await at.charge(2, BOB)  # which is nobody else's business
+        await at.whole.sim("unplug", outlet=1, end="vehicle")
+        await at.until(lambda: at.ends() == [("EVDisconnected", "EVCommunicationLost")])
+        await at.wait(5.0)
+        assert at.state.outlet(1).live.locked  # the driver's own cable: idle once that is gone, too
+        assert at.state.resets == {1}
+        await at.tap()
+        await at.wait(5.0)
+        assert (at.state.resets, at.state.outlet(1).live.locked) == (frozenset(), False)
+        await at.whole.unplug(1)
+        await at.wait(5.0)
+        assert at.status(1) == "Available"
+        await at.charge(1)
+        assert at.starts() == 3
+        for outlet in (1, 2):
+            await at.whole.unplug(outlet)
+        await at.wait(5.0)
+
+    settings = '[ocpp2]\n"OCPPCommCtrlr.UnlockOnEVSideDisconnect" = false\n"TxCtrlr.ResumptionTimeout" = 600\n'
+    play(story, tmp_path, version, outlets=2, settings=settings)
 
 
 @pytest.mark.req("B11.FR.08")
