@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from hal.api import DeviceError, Outlet, PilotReading
 from hal.lamps import LAMPS, UNKNOWN
-from hal.pi import boardfile
+from hal.pi import boardfile, machine
 from hal.pi.boardfile import BoardFile, OutletFile
 from hal.pi.front import Burst, Scale, by_resistance, estimate
 from hal.pi.spi import CHIPS, Adc, Plan
@@ -404,6 +404,7 @@ class PiBoard:
 def open_board(name: str) -> PiBoard:
     """The board that this file describes. Raises DeviceError when something of it is not there."""
     board = boardfile.load(name)
+    machine.check(board.soc)
     lines = Wires(board.soc)
     chip = CHIPS[board.adc.chip]
     return PiBoard(board, lines, Adc(f"/dev/spidev{board.adc.spi}", chip, board.adc.hertz))

@@ -7,6 +7,7 @@ one ioctl gives what the bus can do, and frees the GIL meanwhile.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import random
@@ -50,6 +51,12 @@ class Chip:
 CHIPS = {"mcp3208": Chip(12, 1_000_000), "mcp3008": Chip(10, 1_350_000)}
 
 
+def overlay(device: str) -> str:
+    """The line of config.txt that makes this device of /dev."""
+    bus, _, select = device.rpartition("spidev")[2].partition(".")
+    return "dtparam=spi=on" if bus == "0" else f"dtoverlay=spi{bus}-{int(select or 0) + 1}cs"
+
+
 class Adc:
     """One chip on one bus. Raises DeviceError, with the remedy, when the bus is not there."""
 
@@ -58,9 +65,10 @@ class Adc:
         try:
             self._file = os.open(device, os.O_RDWR)
         except OSError as e:
-            raise DeviceError(
-                f"ADC on {device}: {e.strerror}; add dtparam=spi=on to config.txt, and the user to group spi"
-            ) from None
+            remedy = (
+                "the user must be in group spi" if e.errno == errno.EACCES else f"add to config.txt {overlay(device)}"
+            )
+            raise DeviceError(f"ADC on {device}: {e.strerror}; {remedy}") from None
         try:
             self._do(_WRITE_MODE, bytearray(b"\x00"))
             self._do(_WRITE_SPEED, bytearray(struct.pack("=I", hertz)))

@@ -71,13 +71,28 @@ def test_the_longest_burst_fits_the_ioctl(tmp_path: Path) -> None:
         adc.plan([1] * (MOST + 1))
 
 
-def test_errors_name_the_bus_and_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match=r"spidev9\.9.*dtparam=spi=on.*group spi"):
-        Adc(str(tmp_path / "spidev9.9"), CHIPS["mcp3208"], 1_000_000)
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("spidev0.0", "dtparam=spi=on"), ("spidev0.1", "dtparam=spi=on"), ("spidev1.1", "dtoverlay=spi1-2cs")],
+)
+def test_a_bus_that_is_not_there(tmp_path: Path, name: str, line: str) -> None:
+    with pytest.raises(DeviceError, match=rf"ADC on .*{name}: No such file.*; add to config\.txt {line}$"):
+        Adc(str(tmp_path / name), CHIPS["mcp3208"], 1_000_000)
 
+
+def test_a_bus_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("os.open", refused)
+    with pytest.raises(DeviceError, match="Permission denied; the user must be in group spi"):
+        Adc(str(tmp_path / "spidev0.0"), CHIPS["mcp3208"], 1_000_000)
+
+
+def test_a_bus_that_fails(tmp_path: Path) -> None:
     def broken(file: int, request: int, argument: bytearray) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
     (tmp_path / "spidev0.0").touch()
-    with pytest.raises(DeviceError, match="Input/output error"):
+    with pytest.raises(DeviceError, match=r"spidev0\.0: Input/output error"):
         Adc(str(tmp_path / "spidev0.0"), CHIPS["mcp3208"], 1_000_000, broken)
