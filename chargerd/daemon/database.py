@@ -1,22 +1,19 @@
-"""The database file: its schema through all versions, how it is opened, what its errors mean."""
+"""The database file: its schema through all versions, how it is opened, what errors of it and of its disk mean."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
-import shutil
+import os
 import sqlite3
-import struct
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from chargerd.daemon import wal
+
 T = TypeVar("T")
 
-SETS_ASIDE = 9
 LOG_MOST = 1 << 20  # bytes the log keeps after a large commit
 PAGE = 1024  # a commit touches a page or two: small pages wear the card least
 
@@ -61,54 +58,21 @@ class StoreTooNew(StoreFailed):
     """The file was written by a newer chargerd; nothing was touched."""
 
 
-class _Damaged(Exception):
-    pass
+class Damaged(Exception):
+    """It opens, but what it holds is not what was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A damaged file: where it was put, and how many of its rows the new one has."""
-
-    path: Path
-    salvaged: int
+def files(path: Path) -> list[Path]:
+    """The file, its log, and the log's index."""
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
 
-def open_sound(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T, Lost | None]:
-    """The database, created or migrated, what `read` finds in it, and what became of a damaged one before it.
+def open_database(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
+    """The database, created or migrated, and what `read` finds in it. Raises `Damaged`, of whatever kind.
 
     A `ValueError` of `read` means damaged, too: a flipped bit inside a text is seen by nobody else.
     """
-    damaged = path.with_name(f"{path.name}.damaged")  # its name until what can be read of it is saved
-    if not damaged.exists():
-        try:
-            return *_open(path, read), None
-        except _Damaged:
-            _remove(damaged)  # a log without its file, if anything
-    elif path.exists():  # begun by a run that did not get to the end
-        _remove(path)
-    _rename(path, damaged)
-    salvaged = 0
-
-    def fill(db: sqlite3.Connection) -> T:
-        nonlocal salvaged
-        try:
-            salvaged = _salvage(damaged, db)
-        except OSError as error:
-            if error.errno == errno.EIO:  # it cannot be read, and never will; a full disk can be mended
-                raise _Damaged(str(error)) from error
-            raise
-        return read(db)
-
-    try:
-        db, found = _open(path, fill)
-    except _Damaged:  # what was salvaged makes no sense together
-        salvaged = 0
-        _remove(path)
-        db, found = _open(path, read)
-    return db, found, Lost(_put_aside(damaged), salvaged)
-
-
-def _open(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
+    _look_at_log(path)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.execute(f"PRAGMA page_size = {PAGE}")
@@ -117,105 +81,32 @@ def _open(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.
         db.execute(f"PRAGMA journal_size_limit = {LOG_MOST}")
         db.execute("PRAGMA wal_autocheckpoint = 0")  # the store does it, to know what is written
         if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise _Damaged(verdict)
+            raise Damaged(verdict)
         _migrate(db, path)
         try:
             return db, read(db)
         except sqlite3.OperationalError as error:
             if _code(error) == sqlite3.SQLITE_ERROR:  # a table or a column is missing
-                raise _Damaged(str(error)) from error
+                raise Damaged(str(error)) from error
             raise
     except BaseException as error:
         db.close()
-        if isinstance(error, _Damaged):
+        if isinstance(error, Damaged):
             raise
         if isinstance(error, ValueError) or _is_damage(error):
-            raise _Damaged(str(error)) from error
+            raise Damaged(str(error)) from error
         raise
 
 
-def _files(path: Path) -> list[Path]:
-    """The file, its log, and the log's index."""
-    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
-
-
-def _remove(path: Path) -> None:
-    """Its log first, which is no other file's."""
-    for each in reversed(_files(path)):
-        each.unlink(missing_ok=True)
-
-
-def _rename(path: Path, to: Path) -> None:
-    for old, new in zip(_files(path), _files(to), strict=True):
-        if old.exists() and not old.name.endswith("-shm"):
-            old.replace(new)
-
-
-def _put_aside(damaged: Path) -> Path:
-    """Rename to `<name>.corrupt-<n>`, with its log; the last number is used again when all are taken."""
-    names = [damaged.with_suffix(f".corrupt-{n}") for n in range(1, SETS_ASIDE + 1)]
-    aside = next((name for name in names if not name.exists()), names[-1])
-    _remove(aside)
-    _rename(damaged, aside)
-    return aside
-
-
-def _salvage(aside: Path, db: sqlite3.Connection) -> int:
-    """Copy what can be read of the damaged file, row by row, from both ends of each table; how many rows it was."""
-    saved = 0
-    with tempfile.TemporaryDirectory(dir=aside.parent, prefix="salvage-") as folder:
-        copy = Path(folder, aside.name)
-        for old, new in zip(_files(aside), _files(copy), strict=True):
-            if old.exists():
-                shutil.copyfile(old, new)
-        _lengthen(copy)
-        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as old_db:
-            old_db.text_factory = bytes
-            db.execute("BEGIN IMMEDIATE")
-            for table in _SALVAGED:
-                for row in _readable(old_db, table):
-                    places = ", ".join("?" * len(row))
-                    with contextlib.suppress(sqlite3.Error):
-                        saved += db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({places})", row).rowcount
-            db.execute("COMMIT")
-    return saved
-
-
-def _lengthen(path: Path) -> None:
-    """To the size that its header tells (sqlite.org/fileformat.html, §1.3): SQLite reads nothing of a shorter file."""
-    with path.open("r+b") as file:
-        page, pages = struct.unpack(">16xH10xI", file.read(32).ljust(32, b"\0"))
-        whole = (65536 if page == 1 else page) * pages
-        if path.stat().st_size < whole <= _LARGEST:
-            file.truncate(whole)
-
-
-_LARGEST = 1 << 30  # bytes, whatever a damaged header says
-# Table -> its key, and the columns that hold JSON.
-_SALVAGED: dict[str, tuple[str, tuple[int, ...]]] = {
-    "boot": ("number", ()),
-    "state": ("key", (2,)),
-    "outbox": ("id", (4, 12)),
-    "dead": ("id", (4, 12)),
-    "session": ("uid", ()),
-}
-
-
-def _readable(db: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
-    """Every row whose texts are whole; some twice."""
-    key, documents = _SALVAGED[table]
-    for direction in ("ASC", "DESC"):
-        try:
-            for row in db.execute(f"SELECT * FROM {table} ORDER BY {key} {direction}"):
-                with contextlib.suppress(ValueError, TypeError):
-                    whole = tuple(value.decode() if isinstance(value, bytes) else value for value in row)
-                    for document in (whole[column] for column in documents if whole[column] is not None):
-                        json.loads(document)
-                    yield whole
-        except sqlite3.Error:
-            continue
-        else:
-            return
+def _look_at_log(path: Path) -> None:
+    """Before SQLite takes of it what it can. Raises `Damaged`."""
+    if not path.exists():
+        return
+    with contextlib.suppress(FileNotFoundError), files(path)[1].open("rb") as log:
+        if (frame := wal.first_lost(log)) is not None:
+            raise Damaged(f"frame {frame} of its log is damaged, and commits behind it are lost")
+        if not path.stat().st_size and log.seek(0, os.SEEK_END) > wal.HEADER:  # SQLite would remove such a log
+            raise Damaged("it is empty, but its log is not")
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
@@ -252,6 +143,11 @@ def of_the_disk(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
 
+def of_the_row(error: sqlite3.Error) -> bool:
+    """A row that does not fit its table; nothing that another row would fare better with is meant."""
+    return not of_the_disk(error) or _code(error) == sqlite3.SQLITE_ERROR
+
+
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "free space on this file system",
     sqlite3.SQLITE_READONLY: "make the file and its directory writable again; a card at its end turns read-only",
@@ -263,6 +159,17 @@ _REMEDIES = {
 }
 
 
+_ERRNO = {  # of what we do ourselves with the files
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+    errno.EACCES: sqlite3.SQLITE_READONLY,
+    errno.EPERM: sqlite3.SQLITE_READONLY,
+    errno.ENOENT: sqlite3.SQLITE_CANTOPEN,
+}
+
+
 def explain(path: Path, error: Exception) -> str:
     """The error with its file and its remedy."""
-    return f"{path}: {error}: {_REMEDIES.get(_code(error), 'check the storage medium')}"
+    code = _ERRNO.get(error.errno or 0, 0) if isinstance(error, OSError) else _code(error)
+    return f"{path}: {error}: {_REMEDIES.get(code, 'check the storage medium')}"

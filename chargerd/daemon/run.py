@@ -132,6 +132,7 @@ class Daemon:
             )
             self.charger.feed(Fault(0, HISTORY_LOST, True))
             self.charger.feed(SecurityNoticed("SecurityLogWasCleared", "the database was damaged and set aside"))
+            self.store.told()
         self.guard.start()
         self.devices.start()
         if self.link is not None:

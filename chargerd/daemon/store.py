@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from chargerd.core.moment import Moment
-from chargerd.daemon.database import Lost, StoreFailed, StoreTooNew, explain, of_the_disk, open_sound
+from chargerd.daemon.database import StoreFailed, StoreTooNew, explain, of_the_disk
+from chargerd.daemon.salvage import FORGET, Lost, open_sound
 from chargerd.ocpp.outbox import START, Changes, Kept, Row, kept
 
 Gate = Callable[[str], None]
@@ -94,6 +95,7 @@ class _Found:
     rows: tuple[Row, ...]
     boots: tuple[Moment, ...]
     doomed: frozenset[str]
+    last_boot: int
 
 
 class Store:
@@ -113,7 +115,7 @@ class Store:
         history: int,
     ) -> None:
         self.lost = lost
-        """What became of a damaged file, if there was one."""
+        """What became of a damaged file, if there was one, until `told`."""
         self.bytes_written = 0
         self._path = path
         self._index = path.with_name(path.name + "-shm")
@@ -189,12 +191,16 @@ class Store:
 
     # ---- reading
 
+    def told(self) -> None:
+        """All that is to be done about what was lost has been submitted: the next start knows nothing of it."""
+        self._enqueue({("lost", 0): (FORGET, ())}, None)
+
     def load(self, mono: float, wall: float, trusted: bool) -> Loaded:
         """Begin a boot with this clock and give what the last one left; once, before the first `submit`."""
         found, self._found = self._found, None
         if found is None:
             raise RuntimeError("load is called once")
-        boot = found.boots[-1].boot + 1 if found.boots else 1
+        boot = found.last_boot + 1
         if self.lost is not None:  # the last boots may be lost, and no number of theirs may come again
             boot = max(boot + BOOTS_LOST, int(wall) // 60)
         anchor = Moment(mono, wall, trusted, boot)
@@ -451,14 +457,19 @@ def _read(db: sqlite3.Connection) -> _Found:
     broken = "SELECT id FROM outbox WHERE NOT json_valid(facts) OR json_type(facts) <> 'object' LIMIT 1"
     if row := db.execute(broken).fetchone():
         raise ValueError(f"row {row[0]} of the outbox")
-    boots = db.execute("SELECT number, mono, wall, trusted FROM boot ORDER BY number")
+    boots = [
+        Moment(mono, wall, bool(trusted), number)
+        for number, mono, wall, trusted in db.execute("SELECT number, mono, wall, trusted FROM boot ORDER BY number")
+    ]
+    ids = db.execute("SELECT coalesce(max(id), 0) FROM outbox UNION SELECT coalesce(max(id), 0) FROM dead")
     return _Found(
         bodies={key: body for key, (_, body) in state.items()},
         state={key: json.loads(body) for key, (_, body) in state.items()},
         versions={key: version for key, (version, _) in state.items()},
         rows=tuple(_row(values) for values in db.execute("SELECT * FROM outbox ORDER BY id")),
-        boots=tuple(Moment(mono, wall, bool(trusted), number) for number, mono, wall, trusted in boots),
+        boots=tuple(boots),
         doomed=frozenset(tx for (tx,) in doomed),
+        last_boot=max([*(id_ >> 32 for (id_,) in ids), *(each.boot for each in boots)]),
     )
 
 
