@@ -158,6 +158,19 @@ class GuardConfig:
         "latch",
         "Faults that wait for a technician; a relative path is in state_dir, or in the guard unit's StateDirectory.",
     )
+    max_pauses: int = _key(
+        5,
+        "GuardLate: so many times within a minute the guard stood still until the hardware opened the contactors.",
+        low=1,
+        high=20,
+    )
+    max_turn: float = _key(
+        0.018,
+        "GuardSlow: a turn of the guard, due every 0.02 s, takes longer than this in the mean of ten seconds.",
+        unit="s",
+        low=0.005,
+        high=0.019,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,7 @@ def _guard(path: Path, daemon_user: str | None) -> int:
     from chargerd.daemon.notify import notify, plain
     from chargerd.daemon.peers import May, doorkeeper, peer_of
     from chargerd.guard.loop import run
-    from chargerd.guard.setup import GuardSetup, OutletSetup
+    from chargerd.guard.setup import GuardSetup, OutletSetup, TimingSetup
 
     try:
         uid = os.getuid() if daemon_user is None else pwd.getpwnam(daemon_user).pw_uid
@@ -116,7 +116,7 @@ def _guard(path: Path, daemon_user: str | None) -> int:
         for o in config.outlets
     )
     return run(
-        GuardSetup(outlets),
+        GuardSetup(outlets, TimingSetup(config.guard.max_pauses, config.guard.max_turn)),
         config.guard.board,
         str(config.guard_socket),
         str(config.guard_watch_socket),

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from chargerd import __version__
-from chargerd.cli import show, sim
+from chargerd.cli import show, sim, vitals
 from chargerd.cli.fold import for_stream
 from chargerd.cli.remedies import remedy
-from chargerd.cli.talk import Control, Failed, Unreachable, guard_truths
+from chargerd.cli.talk import Control, Failed, Unreachable, guard_words
 
 SOCKET = "/run/chargerd/control.sock"
 STATUS_ANSWER = 5.0  # s; then the guard is asked instead
@@ -31,6 +31,7 @@ EPILOG = """\
 examples:
   chargerctl status                       everything on one screen
   chargerctl watch                        what happens, as it happens
+  chargerctl guard                        whether the guard keeps its time
   chargerctl cards learn                  the next card tapped is let in from now on
   chargerctl sessions --since 2026-11-01 --csv > november.csv
   chargerctl start 1; chargerctl stop 1   without a card
@@ -116,13 +117,36 @@ def _status(args: argparse.Namespace, screen: Screen) -> int:
             answer = control.call("status")
     except Unreachable as e:
         why = str(e)
-        truths = guard_truths(Path(args.socket).parent / "guard-ro.sock")
-        if truths is None:
+        words = guard_words(_beside(args.socket))
+        if words is None:
             raise
+        truths = words["truth"]
         screen.say({"error": why, "guard": truths}, lambda: show.guard_only(truths, why, screen.ink))
         return 3
     screen.say(answer, lambda: show.status(answer, screen.ink))
     return 0
+
+
+def _guard(args: argparse.Namespace, screen: Screen) -> int:
+    """Of chargerd, and where it does not answer or does not know, of the guard itself."""
+    found: Any = None
+    why = "the guard is not connected"
+    try:
+        with Control(args.socket, STATUS_ANSWER) as control:
+            found = control.call("status").get("guard", {}).get("vitals")
+    except Unreachable as e:
+        why = str(e)
+    if found is None:
+        found = next(iter((guard_words(_beside(args.socket)) or {}).get("vitals", [])), None)
+    if found is None:
+        raise Unreachable(f"{why}; nor does the guard say how it does: systemctl status chargerd-guard")
+    screen.say(found, lambda: vitals.vitals(found, screen.ink))
+    return 0
+
+
+def _beside(control_socket: str) -> Path:
+    """The guard's read-only socket."""
+    return Path(control_socket).parent / "guard-ro.sock"
 
 
 def _watch(args: argparse.Namespace, screen: Screen) -> int:
@@ -242,6 +266,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_seeing(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("status", "everything on one screen; from the guard alone where chargerd does not answer", _status)
+    add("guard", "how the guard keeps its time", _guard)
     add("watch", "what happens, as it happens", _watch)
     sessions = add("sessions", "closed transactions, newest first", _sessions)
     sessions.add_argument("--csv", action="store_true", help="comma-separated, in UTC")

@@ -23,6 +23,10 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "ConnectorLockFailure": "push the plug home; else check the lock's motor, pin and feedback",
         "OverTemperature": "let it cool; then check terminals for heat, and sun and ventilation",
         "OverCurrent": "the vehicle took more than it was offered; check the meter's setting; ends by unplugging",
+        "GuardLate": "the guard stood still again and again: look for low voltage, heat, other real-time programs, a "
+        "dying SD card (chargerctl guard); ends after a minute without",
+        "GuardSlow": "the guard's turns take too long: if the exchange with the board does (chargerctl guard), check "
+        "the ADC's clock and samples in the board file",
         "DeviceFailure": "the guard's board does not answer: check cable and supply; journalctl -u chargerd-guard -e",
         "LatchUnreadable": "the guard's latch file is missing or damaged: check the contactors, create it empty, "
         "restart the guard; its path: journalctl -u chargerd-guard -e",

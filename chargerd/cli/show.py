@@ -131,9 +131,18 @@ def _queue(queue: Json, ink: Ink) -> str:
 def _guard(guard: Json, now: str, ink: Ink) -> str:
     since = "" if guard["since"] is None else _for(guard["since"], now)
     if guard["connected"]:
-        return f"connected{since}"
+        return f"connected{since}{_pace(guard.get('vitals'), ink)}"
     why = f"it refuses: {guard['refused']}" if guard.get("refused") else remedy("GuardLost")
     return ink.bad("NOT CONNECTED") + f"{since}: {why}"
+
+
+def _pace(vitals: Json | None, ink: Ink) -> str:
+    if vitals is None:
+        return ""
+    if not (vitals["fifo"] and vitals["locked"]):
+        return ", " + ink.bad("memory may be swapped" if vitals["fifo"] else "not real-time") + ": chargerctl guard"
+    late = vitals["late"]
+    return "" if late is None else f", {late[1] * 1e3:.1f} ms late at most in 99 turns of 100"
 
 
 def _clock(clock: Json, ink: Ink) -> str:

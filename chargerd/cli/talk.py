@@ -12,7 +12,7 @@ from typing import Any
 ANSWER = 40.0  # s; the daemon itself gives up after 30
 GUARD_ANSWER = 2.0
 MAX_PACKET = 512
-TRUTHS_MOST = 64
+WORDS_MOST = 70
 
 
 class Unreachable(Exception):
@@ -80,20 +80,22 @@ class Control:
         return body
 
 
-def guard_truths(path: Path) -> list[dict[str, Any]] | None:
-    """What the guard's read-only socket says of each outlet; None: it does not answer either."""
-    truths: list[dict[str, Any]] = []
+def guard_words(path: Path) -> dict[str, list[dict[str, Any]]] | None:
+    """What the guard's read-only socket says, by kind of word (`truth` of each outlet, `vitals`); None: nothing."""
+    words: dict[str, list[dict[str, Any]]] = {}
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as guard:
         guard.settimeout(GUARD_ANSWER)
         try:
             guard.connect(str(path))
-            while len(truths) < TRUTHS_MOST and (packet := guard.recv(MAX_PACKET)):
-                word = json.loads(packet)
-                if isinstance(word, dict) and word.get("t") == "truth":
-                    truths.append(clean(word))
+            for _ in range(WORDS_MOST):
+                if not (packet := guard.recv(MAX_PACKET)):
+                    break
+                word = clean(json.loads(packet))
+                if isinstance(word, dict) and isinstance(kind := word.get("t"), str):
+                    words.setdefault(kind, []).append(word)
         except (OSError, ValueError):
             pass
-    return truths or None
+    return words if "truth" in words else None
 
 
 def clean(value: Any) -> Any:

@@ -72,6 +72,8 @@ class GuardLink:
         self.since = 0.0
         self.truths: dict[int, lease.Truth] = {}
         """The newest word on each outlet, for people to look at."""
+        self.vitals: lease.Vitals | None = None
+        """How the guard does; None where it does not say, or is not there."""
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._run(), name="guard"), asyncio.create_task(self._renew())]
@@ -149,6 +151,7 @@ class GuardLink:
         was, self.connected = self.connected, False
         self._permits.clear()
         self.truths.clear()
+        self.vitals = None
         self._last = None
         if was or not self.since:
             self.since = asyncio.get_running_loop().time()
@@ -195,6 +198,8 @@ class GuardLink:
                     self._held[word.outlet] = word
                 else:
                     self._truth(word)
+            case lease.Vitals():
+                self.vitals = word
             case lease.Refused(what=what, why=why) if self.connected:
                 log.warning("guard refused %s: %s", what, why)
             case lease.Refused(why=why):  # of another version, for another user, or it has a daemon: no guard for us

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Protocol, TypeVar
 
 from chargerd import __version__
@@ -118,6 +118,7 @@ class Operator:
                 "connected": self._guard.connected,
                 "since": self._ago(self._guard.since),
                 "refused": self._guard.refused or None,
+                "vitals": None if self._guard.vitals is None else asdict(self._guard.vitals),
             },
             "clock": {"trusted": now.trusted, "offset": round(self._clock.offset, 3)},
             "queue": {

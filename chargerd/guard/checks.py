@@ -141,6 +141,16 @@ def metered(s: State, now: float) -> bool:
     return s.measured is not None and s.measured.amps is not None and now - s.measured_at <= READING_MAX_AGE
 
 
+def guard_late(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The guard stood still again and again: the hardware opened each time, and would each time close under load."""
+    return x.late
+
+
+def guard_slow(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The guard's turns do not fit into their period, so that it might open too late."""
+    return x.slow
+
+
 def _from_outside(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
     """Raised by the shell, not seen in a sample."""
     return False
@@ -161,6 +171,8 @@ FAULTS: dict[str, Fault] = {
     "ConnectorLockFailure": Fault(lock_failure, Clears.ITSELF, hold=0.1, trust=0.5),
     "OverTemperature": Fault(over_temperature, Clears.ITSELF, hold=2.0, trust=2.0),
     "OverCurrent": Fault(over_current, Clears.UNPLUG, hold=7.0),
+    "GuardLate": Fault(guard_late, Clears.ITSELF, trust=1.0, lamp="service"),
+    "GuardSlow": Fault(guard_slow, Clears.ITSELF, trust=1.0, lamp="service"),
     "DeviceFailure": Fault(_from_outside, Clears.ITSELF, trust=1.0, lamp="service"),
     "LatchUnreadable": Fault(_from_outside, Clears.NEVER, lamp="service"),
 }

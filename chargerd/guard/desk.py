@@ -36,6 +36,7 @@ from chargerd.guard.lease import (
     Service,
     ToDaemon,
     Truth,
+    Vitals,
     Welcome,
     common,
     decode,
@@ -52,6 +53,7 @@ EVENTS_AT_ONCE = 32
 ALONE = VALID_DEFAULT  # s without a daemon until that is a fault: as long as its last permit may have lasted
 QUIET = 2.0  # s without a vehicle before a guard makes room for another
 MAX_WHY = 120
+VITALS_SINCE = 2  # link version
 LAMP_ALONE = "service"  # as for other faults that only a technician ends
 
 
@@ -83,6 +85,10 @@ class Guard:
         self._told: int | None = None  # newest event the peer has; None: it has not asked
         self._answers: list[ToDaemon] = []
         self._turned = self._used = now
+        self._vitals: Vitals | None = None
+        self._vitals_due = False
+        self.late = self.slow = False
+        """What whoever keeps the time has found wrong with it."""
         self.leaving = False
         """The daemon has asked to make room for a newer guard."""
         self._alone: float | None = now  # since when no daemon has said hello
@@ -112,6 +118,10 @@ class Guard:
         for bay in self.bays:
             bay.state, outputs = rules.lapse(bay.state, now)
             bay.make_safe(outputs)
+
+    def feel(self, vitals: Vitals) -> None:
+        """How the process does, to be told and shown."""
+        self._vitals, self._vitals_due = vitals, True
 
     def connected(self, now: float) -> None:
         """A daemon has come; it must say hello."""
@@ -161,11 +171,15 @@ class Guard:
             if bay.due and self._version:
                 words.append(bay.truth)
             bay.due = False
+        if self._vitals is not None and self._vitals_due and self._version >= VITALS_SINCE:
+            self._vitals_due = False
+            words.append(self._vitals)
         return [encode(word) for word in words]
 
     def observe(self) -> list[bytes]:
-        """For those who may look: a `Welcome` and the truth of each outlet, the lack of a daemon among its faults."""
-        return [encode(self._welcome(LINK_VERSION)), *(encode(bay.seen()) for bay in self.bays)]
+        """For those who may look: welcome, the truth of each outlet with the lack of a daemon as a fault, vitals."""
+        words = [self._welcome(LINK_VERSION), *(bay.seen() for bay in self.bays), self._vitals]
+        return [encode(word) for word in words if word is not None]
 
     @property
     def pending(self) -> bool:
@@ -184,7 +198,7 @@ class Guard:
         try:
             if not alive:
                 raise DeviceError("no exchange")
-            sample = _sample(bay.hardware)
+            sample = _sample(bay.hardware, self.late, self.slow)
             blocked = any(rules.holds(other.state) for other in self.bays if other.excludes(bay))
             bay.state, outputs, said = rules.step(bay.setup, bay.state, sample, now, self._fresh, blocked)
             if bay.state.plug == self._fresh:
@@ -329,7 +343,7 @@ def _set(contactor: Contactor, closed: bool) -> None:
         contactor.open()
 
 
-def _sample(o: Outlet) -> Sample:
+def _sample(o: Outlet, late: bool, slow: bool) -> Sample:
     """Every input; what is no number is no answer: comparisons with it would all come out harmless."""
     reading = o.pilot.read()
     plug = o.plug_sensor.celsius() if o.plug_sensor is not None else None
@@ -354,6 +368,8 @@ def _sample(o: Outlet) -> Sample:
         plug=plug,
         cabinet=cabinet,
         volts=volts,
+        late=late,
+        slow=slow,
     )
 
 

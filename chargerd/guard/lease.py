@@ -16,7 +16,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, ClassVar
 
-LINK_VERSION = 1
+LINK_VERSION = 2
 MAX_PACKET = 512
 KEPT_EVENTS = 256
 VALID_MIN, VALID_MAX, VALID_DEFAULT = 10.0, 300.0, 60.0
@@ -200,6 +200,38 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
+class Vitals:
+    """How the guard keeps its time, since link version 2; every 5 s. Times in seconds, each as p50, p99 and worst.
+
+    Of the last minute or two: `period` between turns, how `late` they begin, the board's `exchange`, the whole `turn`.
+    Since the start: `ever` (late), and of the `opened` times that a vehicle left C: `command` and `mirror`, from the
+    first such sample to the command, and to the contact that shows the contactor open. `missed` turns; `pauses` in
+    which the hardware let go; `cpu` of a core; `memory` resident, bytes; `modules` loaded, `grown` of them since READY.
+    """
+
+    at: float
+    up: float
+    turns: int
+    missed: int
+    pauses: int
+    period: tuple[float, float, float] | None
+    late: tuple[float, float, float] | None
+    ever: tuple[float, float, float] | None
+    exchange: tuple[float, float, float] | None
+    turn: tuple[float, float, float] | None
+    opened: int
+    command: tuple[float, float, float] | None
+    mirror: tuple[float, float, float] | None
+    cpu: float
+    memory: int
+    fifo: bool
+    locked: bool
+    modules: int
+    grown: int
+    tag: ClassVar[str] = "vitals"
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     what: str
     why: str
@@ -207,7 +239,7 @@ class Refused:
 
 
 ToGuard = Hello | Permit | Lock | Measured | Indicate | ClearFault | Service | Replay | Leave
-ToDaemon = Welcome | Event | Gap | Truth | Refused
+ToDaemon = Welcome | Event | Gap | Truth | Vitals | Refused
 Word = ToGuard | ToDaemon
 
 

@@ -1,7 +1,8 @@
 """The guard as a process: a fixed period of 20 ms on an absolute schedule, two sockets, nothing else.
 
-Each cycle: hear at most 8 packets, one turn of all outlets, say what is due. Everything is imported and frozen before
-READY; the contactors are open and the pilots at X1 from before the first packet until after the last.
+Each cycle: one turn of all outlets, first of all, so that samples keep their distance; then hear at most 8 packets and
+say what is due. Everything is imported and frozen before READY; the contactors are open and the pilots at X1 from
+before the first packet until after the last.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from chargerd.guard import latch
 from chargerd.guard.desk import Guard
 from chargerd.guard.lease import MAX_PACKET, Refused, encode
 from chargerd.guard.setup import GuardSetup
+from chargerd.guard.vitals import Stopwatch, TimedBoard
 from hal.api import Board, DeviceError
 
 __all__ = ["Guard", "run"]
 
 PERIOD = 0.020
-LATE = 0.100  # between two turns: the hardware's monostable has let go after 82 ms
+LATE = 0.100  # s between two exchanges after which too much may have happened, whatever the hardware holds
 PACKETS_A_CYCLE = 8
 FEED_EVERY = 0.5
 PLUG_BYTES = 6
@@ -76,10 +78,11 @@ def run(
         return os.EX_UNAVAILABLE
     try:
         epoch = _random()
-        guard = Guard(board, setup, _random, epoch, build, writer.save, latched, time.monotonic())
+        timed = TimedBoard(board, time.monotonic)
+        guard = Guard(timed, setup, _random, epoch, build, writer.save, latched, time.monotonic())
         with Daemon(socket_path, uid) as daemon, Window(readonly_socket_path, may_look) as window:
-            _become_urgent()
-            _keep_time(guard, daemon, window, notify, told)
+            watch = Stopwatch(timed, guard.bays, setup.timing, _become_urgent(), time.monotonic)
+            _keep_time(guard, timed, daemon, window, watch, notify, told)
     except DeviceError as e:
         _tell(str(e))
         return os.EX_UNAVAILABLE
@@ -109,25 +112,41 @@ def _leave_safe(board: Board) -> None:
         _tell(f"the board could not be told to open: {e}")
 
 
-def _keep_time(guard: Guard, daemon: Daemon, window: Window, notify: Callable[[str], None], told: Told) -> None:
+def _keep_time(
+    guard: Guard,
+    board: TimedBoard,
+    daemon: Daemon,
+    window: Window,
+    watch: Stopwatch,
+    notify: Callable[[str], None],
+    told: Told,
+) -> None:
+    patience = LATE if board.hold is None else min(LATE, board.hold)
     guard.cycle(time.monotonic())
+    guard.feel(watch.vitals(time.monotonic()))
     gc.collect()
     gc.freeze()
     gc.disable()
+    watch.ready()
     notify("READY=1")
-    due = fed = turned = time.monotonic()
+    due = fed = time.monotonic()
     while not (told.stopping or ((told.renewing or guard.leaving) and guard.vacant)):
         now = time.monotonic()
-        if now - turned > LATE:
+        watch.begin(now, due, PERIOD)
+        if now - board.began > patience:
             guard.lapse(now)
-        turned = now
-        daemon.listen(guard, now)
+            watch.paused(now)
+        guard.late, guard.slow = watch.late, watch.slow
         guard.cycle(now)
+        daemon.listen(guard, now)
         daemon.speak(guard, now)
         window.show(guard)
+        if watch.due(now):
+            guard.feel(watch.vitals(now))
         if now - fed >= FEED_EVERY:
             notify("WATCHDOG=1")
             fed = now
+        watch.end()
         due = due + PERIOD if due + PERIOD > now else now + PERIOD  # a late turn is not made up for by a hurried one
         time.sleep(max(0.0, due - time.monotonic()))
     notify("STOPPING=1")
@@ -268,8 +287,8 @@ def _random() -> int:
     return int.from_bytes(os.urandom(PLUG_BYTES)) or 1
 
 
-def _become_urgent() -> None:
-    """Real-time scheduling and resident memory, as far as the system lets us; and say where it does not."""
+def _become_urgent() -> bool:
+    """Real-time scheduling and locked memory, as far as the system lets us; say where not. Is memory locked?"""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
     except OSError as e:
@@ -278,6 +297,9 @@ def _become_urgent() -> None:
         _tell("memory may be swapped: give the service LimitMEMLOCK=infinity")
     elif ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT_FUTURE_ONFAULT):
         _tell(f"memory may be swapped: mlockall: {os.strerror(ctypes.get_errno())}")
+    else:
+        return True
+    return False
 
 
 def _tell(text: str) -> None:

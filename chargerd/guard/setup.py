@@ -8,6 +8,11 @@ from typing import Any
 MIN_AMPS, MAX_AMPS = 6.0, 80.0
 
 
+def _within(field: str, value: Any, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{field} = {value}: between {low:g} and {high:g}")
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """What the board has at an outlet beyond what every outlet needs."""
@@ -49,15 +54,23 @@ class OutletSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class TimingSetup:
+    """From when on the guard does not trust its own time: `pauses` within a minute, `turn` seconds in the mean."""
+
+    pauses: int = 5
+    turn: float = 0.018  # of a period of 20 ms
+
+    def __post_init__(self) -> None:
+        _within("pauses", self.pauses, 1, 20)
+        _within("turn", self.turn, 0.005, 0.019)
+
+
+@dataclass(frozen=True, slots=True)
 class GuardSetup:
     """All outlets in rank order: outlet 1 is `outlets[0]`. Outlets of the same `evse` exclude each other."""
 
     outlets: tuple[OutletSetup, ...]
+    timing: TimingSetup = TimingSetup()
 
     def __post_init__(self) -> None:
         _within("outlets", len(self.outlets), 1, 64)
-
-
-def _within(field: str, value: Any, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{field} = {value}: between {low:g} and {high:g}")

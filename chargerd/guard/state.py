@@ -35,6 +35,8 @@ class Sample:
     plug: float | None = None
     cabinet: float | None = None
     volts: tuple[float, ...] | None = None
+    late: bool = False  # the guard itself: pauses in which the hardware lets go come too often
+    slow: bool = False  # ... and: a turn takes too long to keep the period
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,9 +233,35 @@ async def test_without_a_daemon_the_guard_is_asked(run: Run, tmp_path: Path) -> 
         thread.join(5)
 
 
+async def test_how_the_guard_does_is_asked_of_the_daemon_and_else_of_the_guard(fake: FakeApi, run: Run) -> None:
+    code, _, err = await run("guard")
+    assert code == 3 and "systemctl status chargerd-guard" in err
+    fake.picture["guard"]["vitals"] = api.vitals()
+    code, out, _ = await run("guard")
+    assert code == 0 and out.startswith("Guard up 3 h 12 min · real-time")
+
+
+async def test_how_the_guard_does_is_known_without_a_daemon(run: Run, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as guard:
+        guard.bind(str(tmp_path / "guard-ro.sock"))
+        guard.listen()
+
+        def serve() -> None:
+            caller, _ = guard.accept()
+            with caller:
+                for packet in ({"t": "truth"}, {"t": "vitals", **api.vitals(missed=17)}):
+                    caller.send(json.dumps(packet).encode())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        code, out, _ = await run("guard")
+        assert code == 0 and "17 missed" in out
+        thread.join(5)
+
+
 def test_a_guard_that_talks_nonsense_is_no_guard(tmp_path: Path) -> None:
     path = tmp_path / "guard-ro.sock"
-    assert talk.guard_truths(path) is None
+    assert talk.guard_words(path) is None
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as guard:
         guard.bind(str(path))
         guard.listen()
@@ -248,7 +274,7 @@ def test_a_guard_that_talks_nonsense_is_no_guard(tmp_path: Path) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert [talk.guard_truths(path) for _ in range(4)] == [None] * 4
+        assert [talk.guard_words(path) for _ in range(4)] == [None] * 4
         thread.join(5)
 
 

@@ -60,6 +60,31 @@ def charging(rank: int = 1) -> Json:
     )
 
 
+def vitals(**changes: Any) -> Json:
+    """A guard that does well."""
+    return {
+        "up": 11520.0,
+        "turns": 576000,
+        "missed": 0,
+        "pauses": 0,
+        "period": [0.02, 0.02013, 0.0209],
+        "late": [0.00006, 0.00022, 0.00093],
+        "ever": [0.00006, 0.00026, 0.00338],
+        "exchange": [0.00021, 0.00042, 0.0012],
+        "turn": [0.00042, 0.00083, 0.00187],
+        "opened": 0,
+        "command": None,
+        "mirror": None,
+        "cpu": 0.0183,
+        "memory": 19818086,
+        "fifo": True,
+        "locked": True,
+        "modules": 212,
+        "grown": 0,
+        **changes,
+    }
+
+
 def status(**changes: Any) -> Json:
     """A picture in which all is well."""
     return {
@@ -74,7 +99,7 @@ def status(**changes: Any) -> Json:
             "resets": [],
         },
         "link": link(),
-        "guard": {"connected": True, "since": "2026-11-22T15:18:00.000Z"},
+        "guard": {"connected": True, "since": "2026-11-22T15:18:00.000Z", "vitals": None},
         "clock": {"trusted": True, "offset": 0.0},
         "queue": {"waiting": 0, "dead": 0},
         "store": {"failed": None},

@@ -26,6 +26,7 @@ from hal.sim.board import SimBoard
 from hal.sim.client import Near
 from hal.sim.outlet import SimOutlet
 from hal.sim.world import World
+from tests.guard.test_lease import recorded
 
 TRUTH = lease.Truth(1, 5.0, "B", 41, True, 32.0, 0.0, False, True)
 
@@ -62,7 +63,7 @@ class FakeGuard:
             self.peer.send(word if isinstance(word, bytes) else lease.encode(word))
 
     async def welcome(self, epoch: int = 7, last: int = 0) -> lease.Word:
-        self.say(lease.Welcome(1, "fake", epoch, last, 1))
+        self.say(lease.Welcome(lease.LINK_VERSION, "fake", epoch, last, 1))
         return await self.hear()
 
     def leave(self) -> None:
@@ -277,7 +278,7 @@ async def test_a_guard_too_far_away_is_a_fault_and_gets_no_permit(rig: Rig) -> N
     rig.link.permit(SetPermit(1, 41, 16.0, 3))
     await rig.guard.accept()
     assert rig.events == [Fault(0, "GuardMismatch", True), GuardLost()]
-    assert "link version is 2, ours 1" in rig.link.refused
+    assert f"link version is {lease.LINK_VERSION + 1}, ours {lease.LINK_VERSION}" in rig.link.refused
     await rig.guard.welcome(last=3)
     await rig.until(lambda: rig.link.connected)
     assert rig.events[-1] == Fault(0, "GuardMismatch", False)
@@ -292,3 +293,13 @@ async def test_an_older_guard_is_asked_once_to_make_room(rig: Rig, monkeypatch: 
     await rig.guard.accept()
     rig.guard.say(lease.Welcome(1, "old", 7, 3, 1))
     assert await rig.guard.hear() == lease.Replay(7, 3)
+
+
+async def test_how_the_guard_does_is_known_while_it_is_there(rig: Rig) -> None:
+    await rig.guard.welcome(last=3)
+    (vitals, _) = recorded(2)
+    rig.guard.say(vitals)
+    await rig.until(lambda: rig.link.vitals)
+    assert rig.link.vitals == lease.decode(vitals)
+    rig.guard.leave()
+    await rig.until(lambda: rig.link.vitals is None)

@@ -37,7 +37,8 @@ def test_every_fault_has_a_test() -> None:
     assert set(FAULTS) == {
         "ContactorWelded", "ContactorNotClosed", "ResidualCurrent", "ResidualSelfTest", "EmergencyStop", "PilotShort",
         "PilotStuck", "PilotDriverMismatch", "DiodeFault", "ProximityChanged", "ProximityFault",
-        "ConnectorLockFailure", "OverTemperature", "OverCurrent", "DeviceFailure", "LatchUnreadable",
+        "ConnectorLockFailure", "OverTemperature", "OverCurrent", "GuardLate", "GuardSlow", "DeviceFailure",
+        "LatchUnreadable",
     }  # fmt: skip
     assert {name for name, fault in FAULTS.items() if fault.latched} == {"ContactorWelded"}
 

@@ -27,6 +27,7 @@ from chargerd.guard.lease import (
     Replay,
     ToGuard,
     Truth,
+    Vitals,
     Welcome,
     decode,
     encode,
@@ -35,6 +36,7 @@ from chargerd.guard.pilot import X1, Level
 from chargerd.guard.setup import GuardSetup, OutletSetup
 from hal.api import DeviceError, PilotReading
 from tests.guard.fake import FakeBoard
+from tests.guard.test_lease import recorded
 
 EPOCH = 77
 
@@ -149,7 +151,7 @@ def test_hello_first() -> None:
     assert table.run(3.0) == []
 
 
-@pytest.mark.parametrize(("version", "spoken"), [(0, None), (1, 1), (2, 1), (3, None)])
+@pytest.mark.parametrize(("version", "spoken"), [(0, None), (1, 1), (2, 2), (3, 2), (4, None)])
 def test_link_versions(version: int, spoken: int | None) -> None:
     table = Table(1)
     table.guard.connected(table.now)
@@ -481,3 +483,35 @@ def test_a_daemon_may_ask_for_a_newer_guard_and_only_after_hello() -> None:
     table.guard.hear(encode(Hello(lease.LINK_VERSION + 1, "newer")), table.now)
     table.guard.hear(encode(lease.Leave()), table.now)
     assert table.guard.leaving
+
+
+@pytest.mark.parametrize(("flag", "name"), [("late", "GuardLate"), ("slow", "GuardSlow")])
+def test_a_guard_that_cannot_keep_its_time_opens_until_it_can(flag: str, name: str) -> None:
+    table = Table(1)
+    table.sit_down()
+    table.run(6.0)
+    table.charge(1)
+    table.run(1.0)
+    assert table.board.lines[0].coil
+    setattr(table.guard, flag, True)
+    table.run(0.04)
+    assert not table.board.lines[0].coil and table.truth(1).faults == (name,)
+    table.run(20.0)
+    assert not table.board.lines[0].coil
+    setattr(table.guard, flag, False)
+    table.run(1.1)
+    assert table.truth(1).faults == ()
+
+
+def test_vitals_are_told_once_and_only_to_who_knows_them() -> None:
+    table = Table(1)
+    vitals = [decode(packet) for packet in recorded(2)]
+    assert isinstance(vitals[0], Vitals) and isinstance(vitals[1], Vitals)
+    table.guard.feel(vitals[0])
+    assert vitals[0] not in table.sit_down(), "of link version 1"
+    assert decode(table.guard.observe()[-1]) == vitals[0]
+    table.guard.connected(table.now)
+    assert vitals[0] in table.tell(Hello(2, "d"))
+    assert not any(isinstance(word, Vitals) for word in table.run(2.0))
+    table.guard.feel(vitals[1])
+    assert vitals[1] in table.listen()

@@ -124,16 +124,27 @@ def test_noise_is_a_bad_packet(raw: bytes) -> None:
         decode(raw)
 
 
-RECORDED = Path(__file__).parents[1] / "fixtures" / "lease" / "v1.packets"
+RECORDED = Path(__file__).parents[1] / "fixtures" / "lease"
+ADDED = {2: {"vitals"}}
+
+
+def recorded(version: int) -> list[bytes]:
+    return (RECORDED / f"v{version}.packets").read_bytes().splitlines()
 
 
 def test_what_link_version_1_says_is_understood_and_said_for_ever() -> None:
     """A changed packet needs a new link version: the guard in the field is older than the daemon, or newer."""
-    packets = RECORDED.read_bytes().splitlines()
-    words = [decode(packet) for packet in packets]
-    assert {word.tag for word in words} == set(lease._WORDS)
+    words = [decode(packet) for packet in recorded(1)]
+    assert {word.tag for word in words} == set(lease._WORDS) - set().union(*ADDED.values())
     assert {word.kind for word in words if isinstance(word, lease.Event)} == set(Kind)
-    assert [encode(word) for word in words] == packets
+    assert [encode(word) for word in words] == recorded(1)
+
+
+@pytest.mark.parametrize("version", range(2, lease.LINK_VERSION + 1))
+def test_what_later_link_versions_add_is_understood_and_said_for_ever(version: int) -> None:
+    words = [decode(packet) for packet in recorded(version)]
+    assert {word.tag for word in words} == ADDED[version]
+    assert [encode(word) for word in words] == recorded(version)
 
 
 @pytest.mark.parametrize(

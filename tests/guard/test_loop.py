@@ -16,11 +16,28 @@ from pathlib import Path
 import pytest
 
 from chargerd.guard import loop
-from chargerd.guard.lease import Event, Hello, Kind, Permit, Refused, Replay, Truth, Welcome, Word, decode, encode
+from chargerd.guard.lease import (
+    Event,
+    Hello,
+    Kind,
+    Permit,
+    Refused,
+    Replay,
+    Truth,
+    Vitals,
+    Welcome,
+    Word,
+    decode,
+    encode,
+)
+from chargerd.guard.setup import TimingSetup
+from chargerd.guard.vitals import Stopwatch, TimedBoard
 
 GUARD = """
 import os, sys
+from chargerd.guard import rules
 from chargerd.guard.loop import run
+rules.RECLOSE = rules.REST  # s that a test need not wait
 from chargerd.guard.setup import GuardSetup, OutletSetup
 folder, uid = sys.argv[1], int(sys.argv[2])
 notes = os.open(folder + "/notes", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -108,17 +125,18 @@ def hear_until(peer: socket.socket, kind: Kind) -> Event:
 
 
 class Clock:
-    """Time that passes only in sleep, and stands still for a second in one of them."""
+    """Time that passes only in sleep; one of them is a long `pause`."""
 
-    def __init__(self, sleeps: int, pause_in: int, told: loop.Told) -> None:
+    def __init__(self, sleeps: int, pause_in: int, told: loop.Told, pause: float = 1.0) -> None:
         self.now, self.left, self.pause_in, self.told = 1000.0, sleeps, sleeps - pause_in, told
+        self.pause = pause
 
     def monotonic(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
         self.left -= 1
-        self.now += 1.0 if self.left == self.pause_in else seconds
+        self.now += self.pause if self.left == self.pause_in else seconds
         if not self.left:
             self.told.stop(signal.SIGTERM, None)
 
@@ -134,33 +152,67 @@ class Mute:
 class Turned:
     """Notes its turns and the pauses before them."""
 
-    leaving = False
+    leaving = late = slow = False
+    bays = ()
+    outlets = ()
+    hold: float | None = None
+    board: TimedBoard
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, float]] = []
 
     def cycle(self, now: float) -> None:
         self.seen.append(("cycle", round(now, 3)))
+        self.board.exchange()
 
     def lapse(self, now: float) -> None:
         self.seen.append(("lapse", round(now, 3)))
 
+    def feel(self, vitals: Vitals) -> None:
+        self.vitals = vitals
 
-def test_a_late_turn_begins_with_a_lapse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exchange(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def keep_time(monkeypatch: pytest.MonkeyPatch, pause: float, hold: float | None) -> tuple[Turned, Vitals]:
+    """Five turns, of which the fourth comes after a pause."""
     told = loop.Told()
-    monkeypatch.setattr(loop, "time", Clock(5, 3, told))
+    clock = Clock(5, 3, told, pause)
+    monkeypatch.setattr(loop, "time", clock)
     turned, mute = Turned(), Mute()
+    turned.hold = hold
+    turned.board = board = TimedBoard(turned, clock.monotonic)
+    watch = Stopwatch(board, (), TimingSetup(), False, clock.monotonic)
     try:
-        loop._keep_time(turned, mute, mute, lambda text: None, told)  # type: ignore[arg-type]
+        loop._keep_time(turned, board, mute, mute, watch, lambda text: None, told)  # type: ignore[arg-type]
     finally:
         gc.enable()
         gc.unfreeze()
+    return turned, watch.vitals(clock.now)
+
+
+def test_a_late_turn_begins_with_a_lapse(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned, seen = keep_time(monkeypatch, 1.0, None)
     times = [1000.0, 1000.0, 1000.02, 1000.04, 1001.04, 1001.06]
     assert turned.seen == [
         *(("cycle", at) for at in times[:4]),
         ("lapse", 1001.04),
         *(("cycle", at) for at in times[4:]),
     ]
+    assert (seen.turns, seen.missed, seen.pauses) == (5, 49, 1)
+    assert seen.late is not None and seen.late[2] == pytest.approx(0.98)
+
+
+@pytest.mark.parametrize(
+    ("hold", "pause", "lapses"),
+    [(None, 0.09, 0), (None, 0.11, 1), (0.06, 0.05, 0), (0.06, 0.07, 1), (0.15, 0.09, 0), (0.15, 0.11, 1)],
+)
+def test_a_turn_is_late_once_the_hardware_may_have_let_go(
+    monkeypatch: pytest.MonkeyPatch, hold: float | None, pause: float, lapses: int
+) -> None:
+    turned, seen = keep_time(monkeypatch, pause, hold)
+    assert [what for what, _ in turned.seen].count("lapse") == seen.pauses == lapses
 
 
 BUG = """
@@ -218,7 +270,9 @@ def test_a_session_through_the_world(place: Place) -> None:
             assert isinstance(hear(visitor), Welcome)
             assert isinstance(hear(visitor), Truth)
             truth = hear(visitor)
+            vitals = hear(visitor)
             assert visitor.recv(600) == b""
+        assert isinstance(vitals, Vitals)
         assert isinstance(truth, Truth)
         assert (truth.outlet, truth.closed, truth.offered, truth.limit, truth.locked) == (2, True, 20.0, "cable", True)
         with place.connect() as second:

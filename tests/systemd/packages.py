@@ -70,7 +70,7 @@ def later(packages: Packages, folder: Path) -> Packages:
         if package == packages.chargerd:
             (lib,) = (tree / HOME).glob("python3.*/site-packages")
             _replace(lib / "chargerd/__init__.py", rf'"{re.escape(packages.version)}"', f'"{LATER}"')
-            _replace(lib / "chargerd/guard/lease.py", r"^LINK_VERSION = 1$", "LINK_VERSION = 2")
+            _replace(lib / "chargerd/guard/lease.py", r"^LINK_VERSION = 2$", "LINK_VERSION = 3")
         do("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", str(tree), str(folder))
         shutil.rmtree(tree)
     return _found(folder)

@@ -30,6 +30,8 @@ _ERRORS = {
     "PowerMeterFailure": "PowerMeterFailure",
     "LatchUnreadable": "InternalError",
     "DeviceFailure": "InternalError",
+    "GuardLate": "InternalError",
+    "GuardSlow": "InternalError",
     "GuardLost": "InternalError",
     "StorageFailure": "InternalError",
     "EventSetAside": "InternalError",

@@ -18,6 +18,8 @@ _SEVERITY: Mapping[str, int] = {
     "ResidualCurrent": 0,
     "EmergencyStop": 0,
     "DeviceFailure": 2,
+    "GuardLate": 2,
+    "GuardSlow": 2,
     "GuardLost": 2,
     "GuardMismatch": 2,
     "LatchUnreadable": 2,

@@ -31,6 +31,8 @@ _PLACES = {
     "PowerMeterFailure": ("FiscalMetering", "Problem"),
     "LatchUnreadable": ("Controller", "Problem"),
     "DeviceFailure": ("Controller", "Problem"),
+    "GuardLate": ("Controller", "Problem"),
+    "GuardSlow": ("Controller", "Problem"),
     "GuardLost": ("Controller", "Problem"),
     "GuardMismatch": ("Controller", "Problem"),
     "StorageFailure": ("Controller", "Problem"),

@@ -104,6 +104,8 @@ def test_connector_0_follows_the_station_not_its_outlets() -> None:
         ("EmergencyStop", "OtherError"),
         ("OverCurrent", "OverCurrentFailure"),
         ("LatchUnreadable", "InternalError"),
+        ("GuardLate", "InternalError"),
+        ("GuardSlow", "InternalError"),
         ("DeviceFailure", "InternalError"),
         ("GuardLost", "InternalError"),
         ("PowerMeterFailure", "PowerMeterFailure"),

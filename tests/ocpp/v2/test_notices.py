@@ -63,6 +63,8 @@ def test_a_fault_is_told_with_component_variable_and_name() -> None:
         ("EmergencyStop", "EmergencyStopSensor", "Active"),
         ("OverCurrent", "OverCurrentProtection", "Active"),
         ("LatchUnreadable", "Controller", "Problem"),
+        ("GuardLate", "Controller", "Problem"),
+        ("GuardSlow", "Controller", "Problem"),
         ("DeviceFailure", "Controller", "Problem"),
         ("GuardLost", "Controller", "Problem"),
         ("GuardMismatch", "Controller", "Problem"),
