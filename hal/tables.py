@@ -90,9 +90,9 @@ def bounded(low: float, high: float, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
-def choice(*choices: str) -> Any:
+def choice(*choices: str, default: Any = MISSING) -> Any:
     """A field whose text is one of these."""
-    return field(metadata={"choices": choices})
+    return field(default=default, metadata={"choices": choices})
 
 
 def made(kind: Callable[..., T], raw: Any, where: str = "") -> T:

@@ -10,11 +10,12 @@ ragged ends alone would make it wrong by up to 4 %.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DIODE_VOLTS = 0.7  # of the vehicle's diode
 SOURCE_OHMS = 1000.0  # IEC 61851-1 table A.2
 NOMINAL = 12.0
+RAIL = (11.0, 13.0)  # V; beyond, the levels of the pilot say nothing
 STEADY_SPAN = 3.0  # V; less between the extremes, and the pilot does not oscillate
 SMALLEST_GROUP = 3  # samples; fewer say nothing about their plateau
 INWARD, FEW = 0.25, 5
@@ -116,8 +117,44 @@ def _inward(group: Sequence[int]) -> int:
     return int(INWARD * max(0, len(group) - FEW))
 
 
+@dataclass(frozen=True, slots=True)
+class Front:
+    """How the codes of one pilot are read: its scale, and that of its driver's rails where these are measured.
+
+    With the level that `chargerd.guard.pilot.classify` gives to the volts, `read` is the classifier: samples and board
+    in, state, high, low, duty and quality out, and nothing remembered.
+    """
+
+    pilot: Scale
+    rail: Scale | None = None
+
+    def read(self, codes: Sequence[int], plus: float | None = None, minus: float | None = None) -> Burst:
+        """One burst, as it were with rails of 12 V exactly. `plus`, `minus`: codes of the rails, None: not measured.
+
+        ValueError names a rail that is out of range: the levels of the pilot say nothing then.
+        """
+        burst = estimate(codes, self.pilot)
+        above, below = self._rail(plus, "+12 V"), self._rail(minus, "-12 V")
+        return replace(burst, high=_leveled(burst.high, above, below), low=_leveled(burst.low, above, below))
+
+    def _rail(self, code: float | None, name: str) -> float | None:
+        if code is None or self.rail is None:
+            return None
+        volts = self.rail.volts(code)
+        if not RAIL[0] <= abs(volts) <= RAIL[1] or (volts < 0) is not name.startswith("-"):
+            raise ValueError(f"the pilot's supply of {name} is {volts:.1f} V")
+        return abs(volts)
+
+
+def _leveled(volts: float, above: float | None, below: float | None) -> float:
+    """Each half wave by its own rail: the two of a converter drift apart."""
+    if volts > DIODE_VOLTS:
+        return volts if above is None else by_resistance(volts, above)
+    return volts if below is None or volts >= -DIODE_VOLTS else volts * NOMINAL / below
+
+
 def by_resistance(volts: float, rail: float) -> float:
-    """The plateau as it were with a rail of exactly 12 V: what the vehicle's resistors make of it, and not the supply.
+    """A positive plateau as it were with a rail of exactly 12 V: what the vehicle's resistors make of it.
 
     So the borders between the states, which are given in volts, are borders between resistances.
     """

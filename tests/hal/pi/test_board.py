@@ -25,7 +25,7 @@ from tests.hal.pi.waveform import LOW, burst
 
 HERE = Path(__file__).parents[3] / "hardware" / "boards"
 TURN = 0.02
-NEIGHBOUR_ENABLE = 2
+NEIGHBOUR_ENABLE = 7
 
 
 class Line:
@@ -68,13 +68,14 @@ class Bench:
     def __init__(self, board: BoardFile) -> None:
         self.file = board.outlet[0]
         self.now = 100.0
-        self.levels: dict[int, bool] = {17: False, 21: False, 27: False, 16: False}
+        self.levels: dict[int, bool] = {17: False, 4: False, 21: False, 27: False, 16: False, 5: False, 6: False}
         self.history: list[tuple[float, int, bool]] = []
         self.closed: list[int] = []
         self.lines: dict[int, Line] = {}
         self.generators: list[Generator] = []
         self.plateau, self.low = 11.9, LOW
-        self.supply, self.ohms, self.celsius = 12.0, math.inf, 25.0
+        self.supply, self.below = 12.0, -12.0
+        self.ohms, self.celsius, self.socket = math.inf, 25.0, 25.0
         self.failing = False
         self.lonely = 0  # bursts that show one plateau only
         self.chip = CHIPS[board.adc.chip]
@@ -113,13 +114,19 @@ class Bench:
         return burst(self._chance, self.plateau, self.low, duty, samples=self.file.pilot.samples)
 
     def _slow(self, channel: int) -> int:
-        if channel == self.file.pilot.rail:
-            return round(self.scale.code(self.supply))
-        if self.file.proximity is not None and channel == self.file.proximity.channel:
-            share = 1.0 if self.ohms == math.inf else self.ohms / (self.ohms + self.file.proximity.pull_up)
-        else:
-            hot = 10_000 * math.exp(3950 * (1 / (self.celsius + 273.15) - 1 / 298.15))
-            share = hot / (hot + 10_000)
+        match channel:
+            case self.file.pilot.rail:
+                return round(self.scale.code(self.supply))
+            case self.file.pilot.rail_low:
+                return round(self.scale.code(self.below))
+            case 1:
+                share = 1.0 if self.ohms == math.inf else self.ohms / (self.ohms + 1_000)
+            case 2:
+                platinum = 1000 * (1 + 3.9083e-3 * self.socket - 5.775e-7 * self.socket**2)
+                share = 1.0 if self.socket == math.inf else platinum / (platinum + 1_000)
+            case _:
+                hot = 10_000 * math.exp(3950 * (1 / (self.celsius + 273.15) - 1 / 298.15))
+                share = hot / (hot + 10_000)
         return round(share * self.chip.codes)
 
     def close(self) -> None: ...
@@ -129,7 +136,7 @@ def made(neighbour: bool = False) -> tuple[PiBoard, Bench]:
     file = boardfile.parse(tomllib.loads((HERE / "reference-pi4.toml").read_text()))
     if neighbour:
         (outlet,) = file.outlet
-        beside = replace(outlet, contactor=replace(outlet.contactor, enable=NEIGHBOUR_ENABLE))
+        beside = replace(outlet, contactor=replace(outlet.contactor, enable=NEIGHBOUR_ENABLE), second=None, lamp=None)
         file = replace(file, outlet=(outlet, beside))
     bench = Bench(file)
     return PiBoard(file, bench, bench, lambda: bench.now), bench  # type: ignore[arg-type]
@@ -145,14 +152,18 @@ def turn(board: PiBoard, bench: Bench, seconds: float = TURN) -> None:
 def test_every_input_in_its_unit() -> None:
     board, bench = made()
     (outlet,) = board.outlets
-    bench.plateau, bench.ohms, bench.celsius = 8.9, 220.0, 61.0
+    bench.plateau, bench.ohms, bench.celsius, bench.socket = 8.9, 220.0, 61.0, 74.0
     turn(board, bench)
     assert outlet.pilot.read().high == pytest.approx(8.95, abs=0.15)
     assert outlet.proximity is not None and outlet.proximity.ohms() == pytest.approx(220, rel=0.01)
     assert outlet.cabinet_sensor is not None and outlet.cabinet_sensor.celsius() == pytest.approx(61.0, abs=0.3)
-    bench.ohms = math.inf
+    assert outlet.plug_sensor is not None and outlet.plug_sensor.celsius() == pytest.approx(74.0, abs=0.4)
+    bench.ohms = bench.socket = math.inf
     turn(board, bench)
-    assert outlet.proximity.ohms() == math.inf
+    assert outlet.proximity.ohms() == math.inf and outlet.plug_sensor.celsius() is None
+    bench.socket = -250.0  # its wires touch
+    turn(board, bench)
+    assert outlet.plug_sensor.celsius() is None
 
 
 @pytest.mark.parametrize("supply", [11.45, 12.5])
@@ -167,7 +178,7 @@ def test_the_measured_supply_is_taken_out(supply: float) -> None:
 def test_a_supply_out_of_range_is_a_failure() -> None:
     board, bench = made()
     bench.supply = 9.5
-    with pytest.raises(DeviceError, match=r"supply is 9\.5 V"):
+    with pytest.raises(DeviceError, match=r"outlet 1: the pilot's supply of \+12 V is 9\.5 V; check the driver"):
         turn(board, bench)
 
 
@@ -193,10 +204,49 @@ def test_one_edge_for_the_monostable_in_each_turn() -> None:
 def test_broken_wires_read_as_danger() -> None:
     board, bench = made()
     (outlet,) = board.outlets
-    bench.levels |= {17: True, 21: True, 27: True, 16: True}  # where the pulls take them
+    inputs = outlet.inputs
+    assert not (inputs.emergency_stop() or inputs.pen_fault() or inputs.shed() or outlet.contactor.closed())
+    bench.levels |= dict.fromkeys(bench.levels, True)  # where the pulls take them
     turn(board, bench)
-    assert outlet.contactor.closed() and outlet.inputs.emergency_stop()
+    assert outlet.contactor.closed() and outlet.second is not None and outlet.second.closed()
+    assert inputs.emergency_stop() and inputs.pen_fault() and inputs.shed()
     assert outlet.residual is not None and outlet.residual.tripped()
+
+
+def test_the_second_contactor_and_the_relay_have_pins_of_their_own() -> None:
+    board, bench = made()
+    (outlet,) = board.outlets
+    assert outlet.second is not None and outlet.relay is not None
+    outlet.second.close()
+    turn(board, bench)
+    outlet.contactor.close()
+    outlet.relay.disconnect()
+    turn(board, bench)
+    assert (bench.lines[24].on, bench.lines[25].on, bench.lines[26].on) == (True, True, True)
+    bench.history.clear()
+    outlet.contactor.open()
+    outlet.second.open()
+    outlet.relay.connect()
+    turn(board, bench)
+    switched = [(pin, on) for _, pin, on in bench.history if pin in (24, 25, 26)]
+    assert switched == [(24, False), (25, False), (26, False)]  # what carries all phases first
+
+
+def test_each_half_wave_by_its_own_rail() -> None:
+    """Within the standard both may be off, each its own way: that is neither a missing diode nor another state."""
+    board, bench = made()
+    (outlet,) = board.outlets
+    bench.supply, bench.below = 12.6, -11.4
+    bench.plateau, bench.low = 0.7 + 11.9 * 2740 / 3740, -11.28
+    outlet.pilot.pwm(0.5)
+    turn(board, bench)
+    seen = outlet.pilot.read()
+    assert seen.high == pytest.approx(0.7 + 11.3 * 2740 / 3740, abs=0.15) and seen.low == pytest.approx(
+        -11.87, abs=0.15
+    )
+    bench.below = -10.4
+    with pytest.raises(DeviceError, match=r"supply of -12 V is -10\.4 V"):
+        turn(board, bench)
 
 
 def test_the_lock_is_driven_for_one_pulse_and_never_both_ways() -> None:
@@ -234,8 +284,8 @@ def test_the_lamp_blinks_and_the_buzzer_sounds() -> None:
     assert lamp is not None
     lamp.show("refused")
     turn(board, bench, 2.0)
-    flashes = [on for _, pin, on in bench.history if pin == 13]
-    tones = [on for _, pin, on in bench.history if pin == 26]
+    flashes = [on for _, pin, on in bench.history if pin == 2]
+    tones = [on for _, pin, on in bench.history if pin == 13]
     assert flashes[:4] == [True, False, True, False] and tones == [True, False, True, False]
 
 
@@ -279,7 +329,7 @@ class Street:
         while bench.now < end:
             bench.now += TURN
             self.guard.cycle(bench.now)
-            bench.levels[17] = bench.lines[24].on
+            bench.levels[17], bench.levels[4] = bench.lines[24].on, bench.lines[25].on
             bench.levels[27] = bench.lines[22].on
             bench.levels[21] = (bench.levels[21] or bench.lines[19].on) and not bench.lines[20].on
             for packet in self.guard.say():

@@ -40,34 +40,92 @@ def put(raw: dict[str, Any], path: str, value: Any) -> None:
     ("path", "value", "words"),
     [
         ("outlet.0.pilot.pwmm", 12, r"outlet\[1\]\.pilot\.pwmm: unknown key; did you mean pwm\?"),
-        ("outlet.0.pilot.pwm", 16, "hardware PWM on GPIO 12, 18, 13, 19 only"),
+        ("alive", 23, r"alive: unknown key; known are name, soc"),
+        ("outlet.0.pilot.pwm", 16, "hardware PWM on GPIO 12, 18, 13, 19 only, and a software PWM is off by more"),
         ("outlet.0.pilot.pwm", None, r"pilot\.pwm: is missing"),
         ("outlet.0.pilot.pwm", "12", "a whole number is needed"),
-        ("outlet.0.contactor.enable", 5, "high while the machine boots"),
-        ("alive", 8, r"taken by adc\.spi"),
-        ("outlet.0.contactor.mirror", 24, r"taken by outlet\[1\]\.contactor\.enable"),
-        ("outlet.0.contactor.mirror", 14, "taken by reserved"),
-        ("outlet.0.contactor.mirror", 40, "GPIO numbers are"),
-        ("outlet.0.proximity.channel", 0, r"taken by outlet\[1\]\.pilot\.channel"),
+        ("outlet.0.contactor.enable", 7, r"taken by adc\.spi \(SPI CE1, which the kernel takes as well\)"),
+        ("outlet.0.contactor.enable", 24.0, "a whole number is needed"),
+        ("monostable.pin", 8, r"monostable\.pin: is 8; taken by adc\.spi \(SPI CE0\)"),
+        ("outlet.0.contactor.mirror", 24, r"is 24; taken by outlet\[1\]\.contactor\.enable \(contactor: coil"),
+        ("outlet.0.contactor.mirror", 14, r"taken by reserved\[1\]"),
+        ("outlet.0.contactor.mirror", 40, "GPIO numbers are 2 to 27"),
+        ("inputs.shed", 16, r"inputs\.shed: is 16; taken by inputs\.emergency_stop"),
+        ("outlet.0.proximity.channel", 0, r"proximity\.channel: is 0; taken by outlet\[1\]\.pilot\.channel"),
+        ("cabinet_sensor.channel", 5, r"taken by cabinet_sensor\.channel|taken by outlet\[1\]\.pilot\.rail_low"),
+        ("outlet.0.proximity.channel", 8, "between 0 and 7"),
         ("outlet.0.lock", None, "proximity and lock belong together"),
         ("outlet.0.pilot.rail_divider", None, "belong together"),
-        ("outlet.0.pilot.codes.b", 3500, "through this divider is 3444"),
+        ("outlet.0.pilot.codes.b", 3500, r"pilot\.codes\.b: is 3500; \+9 V through this divider is 3444"),
         ("outlet.0.pilot.codes.g", 1, "states are"),
         ("outlet.0.pilot.divider.top", 50000, "through this divider"),
+        ("outlet.0.pilot.rail_divider.top", 50000, r"rail_divider: \+12\.6 V before it is beyond the ADC"),
         ("outlet.0.pilot.samples", 20, "between 90"),
         ("outlet.0.pilot.calibration", {"high": 3600, "low": 265}, "mend the supply or the divider"),
+        ("outlet.0.plug_sensor.kind", "ptc", "one of ntc, pt1000"),
+        (
+            "outlet.0.supply",
+            {"channels": [6, 6], "ratio": 100},
+            r"channels\[2\]: is 6; taken by .*channels\[1\]",
+        ),
+        ("outlet.0.supply", {"channels": [], "ratio": 100}, "one channel for each phase"),
+        ("outlet.0.supply", {"channels": [9], "ratio": 100}, r"channels\[1\]: is 9; choose between 0 and 7"),
         ("adc.hertz", 1300000, "at most 1000000"),
         ("adc.chip", "ads1115", "one of mcp3208, mcp3008"),
+        ("adc.spi", "2.0", r"one of 0\.0, 0\.1"),
+        ("adc.reference", 24, "between 2 and 5.5"),
         ("soc", "bcm9999", "one of bcm2837"),
-        ("alive", None, "software_only = true"),
+        ("monostable", None, "software_only = true"),
         ("software_only", True, "software_only = true"),
+        ("monostable.farads", 220e-9, r"monostable\.holds: is 0\.06; with this R and C it may let go after 0\.031 s"),
+        ("monostable.ohms", 560000, r"monostable\.releases: is 0\.11; with this R and C it may take 0\.148 s"),
         ("outlet", [], "at least one"),
+        ("outlet", {}, "a list is needed"),
         ("outlet.0.lock.pulse", 3.0, "between 0.1 and 1"),
+        ("name", 7, "a text is needed"),
     ],
 )
 def test_a_mistake_is_named(raw: dict[str, Any], path: str, value: Any, words: str) -> None:
     put(raw, path, value)
     with pytest.raises(Mistake, match=words):
+        boardfile.parse(raw)
+
+
+POWERS = ("monostable.pin", *(f"outlet.0.{key}" for key in ("contactor.enable", "second.enable", "relay.disconnect")))
+FREED: dict[str, Any] = {"outlet.0.lamp": None, "inputs": {}, "outlet.0.second.mirror": 18}
+
+
+@pytest.mark.parametrize("pin", [2, 4, 6])
+@pytest.mark.parametrize("path", [*POWERS, "outlet.0.lock.engage", "outlet.0.lock.release"])
+def test_what_switches_power_is_low_at_boot(raw: dict[str, Any], path: str, pin: int) -> None:
+    for key, value in FREED.items():
+        put(raw, key, value)
+    put(raw, path, pin)
+    with pytest.raises(Mistake, match=f"is {pin}; it is high while the machine boots: use GPIO 9 to 27"):
+        boardfile.parse(raw)
+
+
+@pytest.mark.parametrize(
+    ("level", "path"),
+    [
+        ("inputs.emergency_stop_high", "inputs.emergency_stop"),
+        ("inputs.pen_fault_high", "inputs.pen_fault"),
+        ("inputs.shed_high", "inputs.shed"),
+        ("outlet.0.residual.trip_high", "outlet.0.residual.trip"),
+        ("outlet.0.contactor.mirror_open_high", "outlet.0.contactor.mirror"),
+        ("outlet.0.second.mirror_open_high", "outlet.0.second.mirror"),
+        ("outlet.0.lock.engaged_high", "outlet.0.lock.feedback"),
+    ],
+)
+def test_an_input_whose_broken_wire_would_go_unseen(raw: dict[str, Any], level: str, path: str) -> None:
+    """GPIO 2 and 3 are pulled up by resistors on the machine."""
+    put(raw, "outlet.0.lamp", None)
+    put(raw, path, 2)
+    safe_high = level.endswith(("mirror_open_high", "engaged_high"))
+    put(raw, level, not safe_high)
+    boardfile.parse(raw)
+    put(raw, level, safe_high)
+    with pytest.raises(Mistake, match="is 2; the machine pulls it up, so that a broken wire would go unseen"):
         boardfile.parse(raw)
 
 
@@ -81,7 +139,7 @@ def test_a_divider_beyond_the_adc_is_refused(raw: dict[str, Any]) -> None:
 def test_two_outlets_on_one_pwm_channel_are_refused(raw: dict[str, Any]) -> None:
     pilot = raw["outlet"][0]["pilot"] | {"pwm": 18}
     raw["outlet"].append({"pilot": pilot, "contactor": {"enable": 9, "mirror": 4}})
-    with pytest.raises(ValueError, match="the same PWM channel as outlet 1"):
+    with pytest.raises(ValueError, match="that is the same PWM channel as outlet 1"):
         boardfile.parse(raw)
 
 

@@ -112,7 +112,7 @@ def readings(
 ) -> list[tuple[float, float, float]]:
     """High, low and duty, as the guard is given them, of a few bursts."""
     bench = Spice(*simulated(folder, state, duty, corner, diode))
-    bench.supply = corner.supply
+    bench.supply, bench.below = corner.supply, -corner.supply
     board = PiBoard(BOARD, bench, bench, lambda: bench.now)  # type: ignore[arg-type]
     found = []
     for _ in range(BURSTS):
