@@ -38,6 +38,7 @@ LAMPS: dict[str, Pattern] = {
     "paused": Pattern("b", "charging pauses", on=0.3, every=3.0),
     "finished": Pattern("g", "finished: take the cable", on=0.5, every=1.0),
     "refused": Pattern("r", "this card may not charge here", on=0.2, every=0.4, beeps=2),
+    "reserved": Pattern("gb", "reserved: a card for it opens it"),
     "unavailable": Pattern("rb", "out of service"),
     "fault": Pattern("r", "a fault: unplug, or wait until it has cleared"),
     "service": Pattern("r", "a fault that needs a technician", on=0.1, every=1.0),

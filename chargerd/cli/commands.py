@@ -254,6 +254,8 @@ def parser() -> argparse.ArgumentParser:
     _add_seeing(add)
     _add_doing(add)
     _add_cards(add("cards", "local cards", _asks("cards.list", lambda rows, ink: show.cards(rows))), common)
+    cached = _asks("cache.list", lambda answer, ink: show.known(answer, "The cache"))
+    _add_cache(add("cache", "what the backend said of cards", cached), common)
     add(
         "sim",
         "move the simulated world",
@@ -274,6 +276,12 @@ def _add_seeing(add: Callable[..., argparse.ArgumentParser]) -> None:
     sessions.add_argument("--since", type=_since, default=0.0, metavar="DATE", help="2026-11-01, or with a time")
     add("queue", "messages that wait for the backend, and dead letters", _asks("queue", show.queue))
     add("faults", "what is wrong, and what helps", _faults)
+    add(
+        "local-list",
+        "cards that the backend sent ahead; only it may change them (without one: `cards`)",
+        _asks("list", lambda answer, ink: show.known(answer, "The local list")),
+    )
+    add("reservations", "what is kept for whom", _asks("reservations", lambda rows, ink: show.reservations(rows)))
     variables = add("variables", "OCPP settings", _asks("variables", lambda rows, ink: show.variables(rows), "name"))
     variables.add_argument("name", nargs="?", metavar="NAME", help="its name here, in OCPP 1.6 or in 2.x")
     add("config", "the configuration as read", _asks("config.get", lambda answer, ink: show.plain(answer)))
@@ -312,6 +320,18 @@ def _add_cards(cards: argparse.ArgumentParser, common: argparse.ArgumentParser) 
     old.set_defaults(command=_asks("cards.remove", lambda *_: "removed", "card"))
     learn = kinds.add_parser("learn", help="let the next card in that is tapped", parents=[common])
     learn.set_defaults(command=_learn)
+
+
+def _add_cache(cache: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    kinds = cache.add_subparsers(metavar="list|put|clear")
+    kinds.add_parser("list", help="those there are", parents=[common])
+    new = kinds.add_parser("put", help="as if the backend had said it", parents=[common])
+    new.add_argument("card", metavar="CARD", help="its number")
+    new.add_argument("--group", metavar="GROUP", help="its group (parentIdTag)")
+    new.add_argument("--status", metavar="STATUS", help="Accepted, Blocked, Expired, Invalid …")
+    new.set_defaults(command=_asks("cache.put", lambda *_: "put", "card", "group", "status"))
+    old = kinds.add_parser("clear", help="forget them all", parents=[common])
+    old.set_defaults(command=_asks("cache.clear", lambda *_: "cleared"))
 
 
 def _since(text: str) -> float:

@@ -39,6 +39,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "then: chargerctl clear 0 EventSetAside",
         "HistoryLost": "the database was damaged and set aside: check the storage medium, keep the file; "
         "then: chargerctl clear 0 HistoryLost",
+        "LocalListConflict": "the backend has contradicted the local list that it sent: it is to send the list anew",
         "ConfigInvalid": "the configuration has mistakes: chargerd config --check /etc/chargerd/chargerd.toml",
     }
 )

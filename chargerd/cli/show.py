@@ -282,6 +282,33 @@ def cards(rows: list[Json]) -> str:
     return "\n".join(r["card"] + ("" if r["group"] is None else f"  group {r['group']}") for r in rows)
 
 
+def known(answer: Json, what: str) -> str:
+    """The cache, or the local list."""
+    if not answer["enabled"]:
+        return f"{what} is switched off."
+    head = f"version {answer['version']}" if "version" in answer else ""
+    if not answer["entries"]:
+        return f"{what} is empty."
+    rows = [
+        f"{e['card']:<6} {e['status']}"
+        + ("" if e["group"] is None else f"  group {e['group']}")
+        + ("" if e["expires"] is None else f"  until {_local(e['expires']):%Y-%m-%d %H:%M}")
+        for e in answer["entries"]
+    ]
+    return "\n".join([head, *rows] if head else rows)
+
+
+def reservations(rows: list[Json]) -> str:
+    if not rows:
+        return "Nothing is reserved."
+    return "\n".join(
+        f"{r['number']}: {'outlet ' + str(r['outlet']) if r['outlet'] else 'any outlet'} for {r['card']}"
+        + ("" if r["group"] is None else f" or group {r['group']}")
+        + f" until {_local(r['until']):%Y-%m-%d %H:%M:%S}"
+        for r in rows
+    )
+
+
 def variables(rows: list[Json]) -> str:
     lines = []
     for r in rows:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
+from chargerd.core import known, reservation
 from chargerd.core.commands import Answer, AskAuthorize, Outcome
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import AuthorizeAnswered, BootStatus, RemoteStart, RemoteStop, TokenSeen, TransactionAnswered
@@ -22,14 +23,11 @@ from chargerd.core.points import AUTHORIZED
 from chargerd.core.records import Cause, Reason
 from chargerd.core.state import Asked, Authorisation, Station, Visit
 from chargerd.core.status import usable
-from chargerd.core.token import Standing, Token, Verdict
+from chargerd.core.token import Token, Verdict
 from chargerd.core.transaction import deauthorise, end_unauthorised
 
-CACHE_SIZE = 1000
 ASKS_MOST = 16
 REFUSED_SHOWN = 3.0  # s
-UNASKED = ("Central", "NoAuthorization")  # given by the backend itself: never asked, never cached (C02, C05)
-_ACCEPTED = Standing.ACCEPTED
 
 
 def connected(station: Station) -> bool:
@@ -47,7 +45,7 @@ def token_seen(draft: Draft, event: TokenSeen) -> None:
         _second_tap(draft, mine, token, evse)
     elif _being_stopped(draft, token, evse) or any(asked.token.same(token) for asked in draft.state.asks.values()):
         return  # it has been heard already
-    elif not _group_stops(draft, Asked(token, evse), _local(draft, token)):
+    elif not _group_stops(draft, Asked(token, evse), known.accepted(draft.state, token, draft.now.wall)):
         decide(draft, Asked(token, evse))
 
 
@@ -57,15 +55,15 @@ def authorize_answered(draft: Draft, event: AuthorizeAnswered) -> None:
         return
     draft.set(asks=MappingProxyType({k: v for k, v in draft.state.asks.items() if k != event.ask}))
     if event.verdict is None:
-        _apply(draft, asked, _offline(draft, asked.token), offline=True)
+        _apply(draft, asked, known.offline(draft.state, asked.token, draft.now.wall), offline=True)
     else:
-        remember(draft, asked.token, event.verdict)
+        known.remember(draft, asked.token, event.verdict)
         _apply(draft, asked, event.verdict if event.verdict.accepted else None)
 
 
 def transaction_answered(draft: Draft, event: TransactionAnswered) -> None:
     """1.6 §4.8, E05: a token that was let in offline turns out to be refused."""
-    remember(draft, event.token, event.verdict)
+    known.remember(draft, event.token, event.verdict)
     found = draft.find(event.tx)
     if found is None:
         return
@@ -90,7 +88,11 @@ def remote_start(draft: Draft, event: RemoteStart) -> None:
     """1.6 §5.11, F01/F02: accepted when there is an outlet that could serve it."""
     state = draft.state
     allowed = event.local or state.boot.status is BootStatus.ACCEPTED
-    asked = Asked(event.token, event.evse, event.outlet, 0, event.group, event.remote_id, remote=not event.local)
+    asks = (
+        event.token.kind not in known.UNASKED and not event.local and state.variables.get_bool("authorize_remote_start")
+    )
+    remote = not event.local
+    asked = Asked(event.token, event.evse, event.outlet, 0, event.group, event.remote_id, remote, sure=not asks)
     place = _place(draft, asked) if allowed and state.reset is None else None
     if place is None:
         draft.do(Answer(event.ask, Outcome.REJECTED))
@@ -98,7 +100,7 @@ def remote_start(draft: Draft, event: RemoteStart) -> None:
     visit = draft.visit(place)
     running = visit.tx.uid if visit is not None and visit.tx is not None else None
     draft.do(Answer(event.ask, Outcome.ACCEPTED, running))
-    if event.token.kind not in UNASKED and not event.local and state.variables.get_bool("authorize_remote_start"):
+    if asks:
         decide(draft, asked)
     else:
         grant(draft, asked, event.group)
@@ -126,13 +128,13 @@ def decide(draft: Draft, asked: Asked) -> None:
     """Answer from what is known here, or ask the backend."""
     state, token = draft.state, asked.token
     asked = _bound(draft, asked)
-    local = _local(draft, token)
+    local = known.accepted(draft.state, token, draft.now.wall)
     if local is not None and token.id.casefold() in state.cards:
         _apply(draft, asked, local)
     elif not state.site.backend:
         _apply(draft, asked, None)
     elif not connected(state):
-        _apply(draft, asked, _offline(draft, token), offline=True)
+        _apply(draft, asked, known.offline(state, token, draft.now.wall), offline=True)
     elif local is not None and state.variables.get_bool("local_pre_authorize"):
         _apply(draft, asked, local)
     elif len(state.asks) >= ASKS_MOST:
@@ -140,26 +142,6 @@ def decide(draft: Draft, asked: Asked) -> None:
     else:
         draft.set(asks=MappingProxyType({**state.asks, state.next_ask: asked}), next_ask=state.next_ask + 1)
         draft.do(AskAuthorize(state.next_ask, token))
-
-
-def _local(draft: Draft, token: Token) -> Verdict | None:
-    """Accepted by what is known here: a local card goes before the cache (C13.FR.01)."""
-    cards, card = draft.state.cards, token.id.casefold()
-    if card in cards:
-        return Verdict(_ACCEPTED, cards[card])
-    cached = known(draft, token)
-    return cached if cached is not None and cached.accepted else None
-
-
-def _offline(draft: Draft, token: Token) -> Verdict | None:
-    """The policy without a backend's word: cache if allowed, unknown tokens if allowed (1.6 §3.4.4, C15).
-
-    A token that was refused, or whose time is over, is not unknown.
-    """
-    variables = draft.state.variables
-    if variables.get_bool("auth_cache_enabled") and token.id.casefold() in draft.state.cache:
-        return _local(draft, token) if variables.get_bool("local_authorize_offline") else None
-    return Verdict(_ACCEPTED) if variables.get_bool("offline_unknown_ids") else None
 
 
 def _bound(draft: Draft, asked: Asked) -> Asked:
@@ -197,7 +179,7 @@ def _group_stops(draft: Draft, asked: Asked, verdict: Verdict | None) -> bool:
 
 def grant(draft: Draft, asked: Asked, group: str | None, offline: bool = False) -> None:
     """Bind the authorisation to the outlet it is for, or to the lobby until a cable decides."""
-    place = _place(draft, asked)
+    place = _place(draft, replace(asked, group=group, sure=True))
     if place is None:
         refuse(draft, asked.evse)
         return
@@ -216,31 +198,6 @@ def refuse(draft: Draft, evse: int | None) -> None:
     """Show it, and forget it."""
     for rank in draft.ranks(evse):
         draft.set_live(rank, refused_until=draft.now.mono + REFUSED_SHOWN)
-
-
-# ---------------------------------------------------------------- the cache
-
-
-def known(draft: Draft, token: Token) -> Verdict | None:
-    """What the cache says, unless it is off or the entry has expired."""
-    if not draft.state.variables.get_bool("auth_cache_enabled"):
-        return None
-    entry = draft.state.cache.get(token.id.casefold())
-    expired = entry is not None and entry.expires is not None and entry.expires <= draft.now.wall
-    return None if expired else entry
-
-
-def remember(draft: Draft, token: Token, verdict: Verdict) -> None:
-    """Every word of the authority replaces the last one (1.6 §3.4.1, C10.FR.04); the oldest entries make room."""
-    if not draft.state.variables.get_bool("auth_cache_enabled") or token.kind in UNASKED:
-        return
-    key = token.id.casefold()
-    if draft.state.cache.get(key) == verdict:
-        return
-    cache = {k: v for k, v in draft.state.cache.items() if k != key}
-    while len(cache) >= CACHE_SIZE:
-        cache.pop(next(iter(cache)))
-    draft.set(cache=MappingProxyType({**cache, key: verdict}))
 
 
 # ---------------------------------------------------------------- where
@@ -283,12 +240,16 @@ def _second_tap(draft: Draft, rank: int, token: Token, evse: int | None) -> None
 def _place(draft: Draft, asked: Asked) -> int | None:
     """Which outlet a new authorisation is for; several are free: the lobby, until a cable decides. None: none is.
 
-    First where a vehicle waits, the youngest; then where a cable hangs, or the only one where somebody parks; then the
-    only free one. Where a session has ended its vehicle waits for nobody but its own card, while there is another.
+    First what is reserved for the token; then where a vehicle waits, the youngest; then where a cable hangs, or the
+    only one where somebody parks; then the only free one. Where a session has ended its vehicle waits for nobody but
+    its own card, while there is another.
     """
     ranks = [asked.outlet] if asked.outlet is not None else list(draft.ranks(asked.evse))
     free = [rank for rank in ranks if _free(draft, rank, asked)]
     fresh = [rank for rank in free if not _over(draft, rank, asked.token)]
+    kept = [rank for rank in reservation.kept_for(draft.state, asked.token) if rank in free]
+    if kept:
+        return kept[0]
     for sign in ("plug", "cable"):
         waiting = [rank for rank in fresh if getattr(draft.outlet(rank).live, sign)]
         if waiting:
@@ -314,7 +275,7 @@ def _free(draft: Draft, rank: int, asked: Asked) -> bool:
     """Could a new authorisation be served here? Before the backend's word to the boot only by policy (B02.FR.03).
 
     A transaction that goes on without its authorisation waits for its own card: no stranger's energy joins its books
-    (C01.FR.23). A cable that is kept for its owner is nobody else's.
+    (C01.FR.23). A cable that is kept for its owner is nobody else's, and a reserved outlet is for whom it is reserved.
     """
     state = draft.state
     accepted = not state.site.backend or state.boot.status is BootStatus.ACCEPTED
@@ -322,6 +283,8 @@ def _free(draft: Draft, rank: int, asked: Asked) -> bool:
         return False
     outlet = draft.outlet(rank)
     visit = outlet.visit
+    if not reservation.open_to(state, rank, asked.token, asked.group, asked.sure):
+        return False
     if not usable(state, outlet) or any(sibling.tx or sibling.auth for sibling in state.siblings(rank)):
         return False
     if visit is None:

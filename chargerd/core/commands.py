@@ -39,6 +39,7 @@ class Lamp(StrEnum):
     PAUSED = "paused"
     FINISHED = "finished"
     REFUSED = "refused"  # shown for a moment
+    RESERVED = "reserved"
     UNAVAILABLE = "unavailable"
 
 
@@ -102,6 +103,11 @@ class Outcome(StrEnum):
     ONGOING_TRANSACTION = "ongoing-transaction"
     UNKNOWN_OUTLET = "unknown-outlet"
     NOT_SUPPORTED = "not-supported"
+    FAILED = "failed"
+    VERSION_MISMATCH = "version-mismatch"
+    FAULTED = "faulted"
+    OCCUPIED = "occupied"
+    UNAVAILABLE = "unavailable"
     NOT_IMPLEMENTED = "not-implemented"
 
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from chargerd.core.commands import BootCause
-from chargerd.core.state import Outlet, Site, Station, Visit
+from chargerd.core.state import Outlet, Reservation, Site, Station, Visit
 from chargerd.core.token import Verdict
 from chargerd.core.variables import Variables
 
@@ -45,16 +45,23 @@ def changed(old: Station | None, new: Station) -> dict[str, Json]:
             body[f"outlet/{outlet.site.rank}"] = {"operative": outlet.operative, "visit": pack(outlet.visit)}
     body |= entries("cache", {} if old is None else old.cache, new.cache, pack)
     body |= entries("card", {} if old is None else old.cards, new.cards, lambda group: {"group": group})
+    body |= entries("list", {} if old is None else old.local_list, new.local_list, pack)
+    body |= entries("reservation", {} if old is None else old.reservations, new.reservations, pack)
     return body
 
 
 def _own(state: Station) -> Json:
     """What is the station's own."""
-    own = {"operative": state.operative, "shut": pack(state.shut), "next_boot": pack(state.next_boot)}
+    own = {
+        "operative": state.operative,
+        "shut": pack(state.shut),
+        "next_boot": pack(state.next_boot),
+        "list": state.list_version,
+    }
     return own | ({"resets": pack(state.resets)} if state.resets else {})
 
 
-def entries(name: str, old: Mapping[str, Any], new: Mapping[str, Any], form: Callable[[Any], Json]) -> dict[str, Json]:
+def entries(name: str, old: Mapping[Any, Any], new: Mapping[Any, Any], form: Callable[[Any], Json]) -> dict[str, Json]:
     """Rows `name/key` of the entries that differ between two mappings."""
     if old is new:
         return {}
@@ -86,6 +93,11 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
         next_boot=_unpack(BootCause | None, station["next_boot"]),
         cards=MappingProxyType({key: body["group"] for key, body in _found(found, "card/")}),
         cache=MappingProxyType({key: unpack(Verdict, body) for key, body in _found(found, "cache/")}),
+        local_list=MappingProxyType({key: unpack(Verdict, body) for key, body in _found(found, "list/")}),
+        list_version=station.get("list", 0),
+        reservations=MappingProxyType(
+            {int(key): unpack(Reservation, body) for key, body in _found(found, "reservation/")}
+        ),
     )
 
 

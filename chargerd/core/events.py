@@ -242,6 +242,42 @@ class ClearCacheAsked:
     ask: int
 
 
+@dataclass(frozen=True, slots=True)
+class CachePut:
+    """A technician's word about a token, as if the authority had said it."""
+
+    token: Token
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ListSent:
+    """The CSMS's local list as a whole (`full`), or changes to it: id → word, None takes it off the list."""
+
+    ask: int
+    version: int
+    full: bool
+    entries: tuple[tuple[str, Verdict | None], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveAsked:
+    """`outlet` 0: any one; `expires` in unix seconds; `group`: whoever shares the reservation."""
+
+    ask: int
+    id: int
+    token: Token
+    outlet: int
+    expires: float
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReservationAsked:
+    ask: int
+    id: int
+
+
 class Triggered(StrEnum):
     BOOT = "boot"
     HEARTBEAT = "heartbeat"
@@ -310,6 +346,6 @@ Event = (
     | TokenSeen | Metered | Bay
     | LinkUp | LinkDown | BootAnswered | AuthorizeAnswered | TransactionAnswered
     | RemoteStart | RemoteStop | UnlockAsked | AvailabilityAsked | ResetAsked
-    | ClearCacheAsked | TriggerAsked | SetAsked
+    | ClearCacheAsked | CachePut | ListSent | ReserveAsked | CancelReservationAsked | TriggerAsked | SetAsked
     | SecurityNoticed | CardsChanged | PowerRestored | Storage | Stop | Wake
 )  # fmt: skip

@@ -14,7 +14,7 @@ from chargerd.core.points import ENERGY
 from chargerd.core.records import ChargingState
 from chargerd.core.sharing import share
 from chargerd.core.state import Outlet, Station
-from chargerd.core.status import FLOWS, LOWEST_AMPS, barred, beginning, blocking, charging_state, leaving
+from chargerd.core.status import FLOWS, LOWEST_AMPS, barred, beginning, blocking, charging_state, leaving, reserved
 from hal.api import MeterReading
 
 SETTLING = 7.0  # s until silence is told: self-test and lock, then up to 5 s of a vehicle (IEC 61851-1 A.6 #6)
@@ -148,6 +148,8 @@ def lamp_of(station: Station, outlet: Outlet) -> Lamp:
     asked = any(a.evse in (None, outlet.site.evse) for a in station.asks.values())
     if visit is not None and visit.finished and visit.auth is None:
         return Lamp.FINISHED
+    if (visit is None or visit.auth is None) and reserved(station, outlet.site.rank) is not None:
+        return Lamp.RESERVED
     if visit is not None or asked or (station.lobby is not None and station.lobby.auth is not None):
         return Lamp.WAITING
     return Lamp.READY if connected(station) or not station.site.backend else Lamp.OFFLINE_READY

@@ -77,7 +77,8 @@ class Transaction:
     """One thing to tell about one transaction.
 
     `outlet` is None while the visit is not bound. `token` is set where this record tells a token (the one that
-    started, joined or stopped). `reading` is the register now; on ENDED `begin` repeats the first one.
+    started, joined or stopped); `reservation` is the number of the one that ended with the start. `reading` is the
+    register now; on ENDED `begin` repeats the first one.
     """
 
     at: Moment
@@ -89,6 +90,7 @@ class Transaction:
     token: Token | None = None
     group: str | None = None
     remote_id: int | None = None
+    reservation: int | None = None
     reading: MeterReading | None = None
     begin: MeterReading | None = None
     reason: Reason | None = None

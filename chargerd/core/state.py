@@ -175,10 +175,22 @@ class Boot:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservation:
+    """An outlet (0: any) kept for a token, or for whoever is in its `group`; `expires` in unix seconds."""
+
+    id: int
+    token: Token
+    outlet: int
+    expires: float
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """An authorisation question on its way: who, where, and what the answer is for.
 
     `plug`: the vehicle that stood there when it was asked; the answer is for this one and no other.
+    `sure`: the group is somebody's word by now, and not only not known yet.
     """
 
     token: Token
@@ -188,6 +200,7 @@ class Asked:
     group: str | None = None  # as a remote start names it
     remote_id: int | None = None
     remote: bool = False
+    sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +225,9 @@ class Station:
     cache: Mapping[str, Verdict] = field(
         default_factory=lambda: MappingProxyType({})
     )  # casefolded id → verdict, oldest first
+    local_list: Mapping[str, Verdict] = field(default_factory=lambda: MappingProxyType({}))  # casefolded id → word
+    list_version: int = 0  # as the CSMS counts it
+    reservations: Mapping[int, Reservation] = field(default_factory=lambda: MappingProxyType({}))  # by their number
     asks: Mapping[int, Asked] = field(default_factory=lambda: MappingProxyType({}))
     next_ask: int = 1
     aligned_at: float | None = None  # wall seconds of the next clock-aligned sample

@@ -12,7 +12,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from chargerd.core import authorize, availability, boot, metering, power, transaction, visit
+from chargerd.core import (
+    authorize,
+    availability,
+    boot,
+    known,
+    local_list,
+    metering,
+    power,
+    reservation,
+    transaction,
+    visit,
+)
 from chargerd.core.commands import Answer, BootCause, Command, Outcome, SendHeartbeat, SendStatus
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import (
@@ -22,6 +33,8 @@ from chargerd.core.events import (
     BootAnswered,
     CableIn,
     CableOut,
+    CachePut,
+    CancelReservationAsked,
     CardsChanged,
     ClearCacheAsked,
     Event,
@@ -29,12 +42,14 @@ from chargerd.core.events import (
     GuardLost,
     LinkDown,
     LinkUp,
+    ListSent,
     Metered,
     OutletTruth,
     Power,
     PowerRestored,
     RemoteStart,
     RemoteStop,
+    ReserveAsked,
     ResetAsked,
     SecurityNoticed,
     SetAsked,
@@ -51,7 +66,7 @@ from chargerd.core.events import (
     Wake,
 )
 from chargerd.core.moment import Moment
-from chargerd.core.records import Cause, Faulted, Reason, Record, Security
+from chargerd.core.records import Cause, Reason, Record, Security
 from chargerd.core.state import Live, Outlet, Site, Station
 from chargerd.core.variables import Variables
 
@@ -99,14 +114,14 @@ def _take(draft: Draft, event: Event) -> None:
             power.switched(draft, rank, on)
         case Fault(rank, name, active):
             faults = draft.outlet(rank).live.faults if rank else draft.state.faults
-            _set_faults(draft, rank, faults | {name} if active else faults - {name})
+            draft.set_faults(rank, faults | {name} if active else faults - {name})
         case OutletTruth():
             _truth(draft, event)
         case GuardLost():
             for rank in draft.ranks():
                 live = draft.outlet(rank).live
                 draft.set_live(rank, known=False, permit=None, lock=None, settling_until=None)
-                _set_faults(draft, rank, (live.faults & OWN_FAULTS) | {"GuardLost"})
+                draft.set_faults(rank, (live.faults & OWN_FAULTS) | {"GuardLost"})
         case Metered():
             _metered(draft, event)
         case Bay(rank, occupied):
@@ -135,8 +150,16 @@ def _take(draft: Draft, event: Event) -> None:
             availability.reset(draft, event)
         case ClearCacheAsked(ask):
             enabled = draft.state.variables.get_bool("auth_cache_enabled")
-            draft.set(cache=MappingProxyType({}))
+            known.forget(draft)
             draft.do(Answer(ask, Outcome.ACCEPTED if enabled else Outcome.REJECTED))
+        case CachePut(token, verdict):
+            known.put(draft, token, verdict)
+        case ListSent():
+            local_list.sent(draft, event)
+        case ReserveAsked():
+            reservation.asked(draft, event)
+        case CancelReservationAsked():
+            reservation.cancelled(draft, event)
         case TriggerAsked():
             _trigger(draft, event)
         case SetAsked(ask, values):
@@ -150,7 +173,7 @@ def _take(draft: Draft, event: Event) -> None:
             _restored(draft, event)
         case Storage(works):
             others = draft.state.faults - {"StorageFailure"}
-            _set_faults(draft, 0, others if works else others | {"StorageFailure"})
+            draft.set_faults(0, others if works else others | {"StorageFailure"})
         case Stop():
             draft.set(stopped=True, next_boot=draft.state.next_boot or BootCause.UNKNOWN)
         case Wake():
@@ -159,6 +182,7 @@ def _take(draft: Draft, event: Event) -> None:
 
 def _settle(draft: Draft) -> None:
     boot.settle(draft)
+    reservation.settle(draft)
     visit.timeouts(draft, LOBBY)
     for rank in draft.ranks():
         visit.settle(draft, rank)
@@ -216,17 +240,7 @@ def _truth(draft: Draft, event: OutletTruth) -> None:
     )
     if not event.powered:
         power.drawn(draft, event.outlet, None)
-    _set_faults(draft, event.outlet, (own - {"GuardLost"}) | frozenset(event.faults))
-
-
-def _set_faults(draft: Draft, rank: int, faults: frozenset[str]) -> None:
-    before = draft.outlet(rank).live.faults if rank else draft.state.faults
-    if rank:
-        draft.set_live(rank, faults=faults)
-    else:
-        draft.set(faults=faults)
-    for name in sorted(before ^ faults):
-        draft.tell(Faulted(draft.now, rank, name, name in faults))
+    draft.set_faults(event.outlet, (own - {"GuardLost"}) | frozenset(event.faults))
 
 
 def _notice(draft: Draft, name: str, info: str) -> None:
@@ -272,7 +286,7 @@ def _set(draft: Draft, values: tuple[tuple[str, str], ...]) -> None:
     if names & {"sample_interval", "aligned_interval"}:
         metering.reschedule(draft)
     if "auth_cache_enabled" in names and not variables.get_bool("auth_cache_enabled"):
-        draft.set(cache=MappingProxyType({}))
+        known.forget(draft)
 
 
 def _restored(draft: Draft, event: PowerRestored) -> None:
@@ -321,6 +335,8 @@ def _deadlines(state: Station, now: Moment) -> Iterator[float]:
         yield now.mono + max(0.0, state.aligned_at - now.wall)
     elif state.site.backend and state.variables.get_int("aligned_interval"):
         yield now.mono
+    for kept in state.reservations.values():
+        yield now.mono + max(0.0, kept.expires - now.wall)
     for outlet in state.outlets:
         yield from _live_deadlines(outlet.live, now.mono)
     for found in (state.lobby, *(o.visit for o in state.outlets)):

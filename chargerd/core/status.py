@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from chargerd.core.records import ChargingState, Reason
-from chargerd.core.state import Outlet, Station
+from chargerd.core.state import Outlet, Reservation, Station
 
 LOWEST_AMPS = 6.0  # below there is no code on the pilot (IEC 61851-1 table A.8)
 FLOWS = 1.0  # A from which on a phase carries a charging current, and not only what keeps electronics awake
@@ -80,6 +80,11 @@ def leaving(station: Station, outlet: Outlet) -> bool:
     return station.stopped or station.reset is not None or outlet.site.evse in station.resets
 
 
+def reserved(station: Station, rank: int) -> Reservation | None:
+    """The reservation that keeps this outlet."""
+    return next((one for one in station.reservations.values() if one.outlet == rank), None)
+
+
 def joint(station: Station, rank: int) -> Joint:
     """The status of one outlet now (1.6 §4.9)."""
     outlet = station.outlet(rank)
@@ -96,6 +101,8 @@ def joint(station: Station, rank: int) -> Joint:
         return Joint.FINISHING
     if not station.in_service(outlet):
         return Joint.UNAVAILABLE
+    if (visit is None or visit.auth is None) and reserved(station, rank) is not None:
+        return Joint.RESERVED  # whoever it is for has not shown a card yet
     if visit is not None:
         return Joint.PREPARING
     return Joint.UNAVAILABLE if leaving(station, outlet) else Joint.AVAILABLE

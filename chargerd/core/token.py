@@ -57,7 +57,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`group` is parentIdTag / groupIdToken; `expires` unix seconds of the cache entry, None: never."""
+    """`group` is parentIdTag / groupIdToken; `expires` unix seconds of the entry, None: never."""
 
     standing: Standing
     group: str | None = None
@@ -66,3 +66,7 @@ class Verdict:
     @property
     def accepted(self) -> bool:
         return self.standing is Standing.ACCEPTED
+
+    def expired(self, wall: float) -> bool:
+        """Its time was over by then."""
+        return self.expires is not None and self.expires <= wall

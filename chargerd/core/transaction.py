@@ -22,6 +22,7 @@ from chargerd.core.points import (
     points,
 )
 from chargerd.core.records import Cause, ChargingState, Edge, Reason, Session, Transaction
+from chargerd.core.reservation import used
 from chargerd.core.state import Stopping, Tx, Visit
 from chargerd.core.status import beginning, blocking, charging_state
 from chargerd.core.token import Token
@@ -118,6 +119,7 @@ def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None
     if rank != LOBBY and state is not ChargingState.CHARGING:  # Preparing is said before anything else (1.6 §4.9 F2)
         draft.set_live(rank, settling_until=draft.now.mono + BEGINNING)
     draft.set_tx(rank, told=True, state=state, token=auth.token if auth else None)
+    reservation = used(draft, rank, auth)
     draft.tell(
         Transaction(
             at=visit.tx.started,
@@ -129,6 +131,7 @@ def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None
             token=auth.token if auth else None,
             group=auth.group if auth else None,
             remote_id=auth.remote_id if auth else None,
+            reservation=reservation,
             reading=reading,
             phases=draft.outlet(rank).site.phases if rank else 3,
         )

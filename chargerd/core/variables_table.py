@@ -111,8 +111,10 @@ TX_POINTS = (
 AVAILABILITY = ("Available", "Occupied", "Reserved", "Unavailable", "Faulted")
 TRANSFERS = ("HTTP", "HTTPS", "FTP", "FTPS", "SFTP")
 
+PROFILES = "Core,LocalAuthListManagement,Reservation,RemoteTrigger"  # of 1.6 (§3.2)
+ROTATIONS_MOST = 30
 _ROTATION = r"\d{1,3}\.(NotApplicable|Unknown|RST|RTS|SRT|STR|TRS|TSR)"
-_ROTATIONS = re.compile(rf"{_ROTATION}(,{_ROTATION})*", re.ASCII)
+_ROTATIONS = re.compile(rf"{_ROTATION}(,\s*{_ROTATION}){{0,{ROTATIONS_MOST - 1}}}", re.ASCII)
 
 
 def _seconds(name: str, default: int, key: str, place: str, low: int = 0, high: int = DAY) -> Entry:
@@ -236,6 +238,7 @@ _SETTINGS = (
     _switch("local_pre_authorize", False, "LocalPreAuthorize", "AuthCtrlr.LocalPreAuthorize"),
     _switch("offline_unknown_ids", False, "AllowOfflineTxForUnknownId", "AuthCtrlr.OfflineTxForUnknownIdEnabled"),
     _switch("auth_cache_enabled", True, "AuthorizationCacheEnabled", "AuthCacheCtrlr.Enabled"),
+    _switch("local_list_enabled", True, "LocalAuthListEnabled", ""),
     # ---- the transaction
     _seconds("connection_timeout", 60, "ConnectionTimeOut", "TxCtrlr.EVConnectionTimeOut", low=1),
     Entry(
@@ -305,7 +308,12 @@ _SETTINGS = (
 _MOST = str(len(MEASURANDS))
 _FIXED = (
     _fixed("get_configuration_max_keys", Kind.INT, "100", "GetConfigurationMaxKeys", ""),
-    _fixed("feature_profiles", Kind.MEMBERS, "Core,RemoteTrigger", "SupportedFeatureProfiles", ""),
+    _fixed("feature_profiles", Kind.MEMBERS, PROFILES, "SupportedFeatureProfiles", ""),
+    _fixed("feature_profiles_most", Kind.INT, "6", "SupportedFeatureProfilesMaxLength", ""),
+    _fixed("phase_rotation_most", Kind.INT, str(ROTATIONS_MOST), "ConnectorPhaseRotationMaxLength", ""),
+    _fixed("local_list_most", Kind.INT, "5000", "LocalAuthListMaxLength", ""),
+    _fixed("send_list_most", Kind.INT, "1000", "SendLocalListMaxLength", ""),
+    _fixed("reserve_any", Kind.BOOL, "true", "ReserveConnectorZeroSupported", ""),
     _fixed("sampled_measurands_most", Kind.INT, _MOST, "MeterValuesSampledDataMaxLength", ""),
     _fixed("aligned_measurands_most", Kind.INT, _MOST, "MeterValuesAlignedDataMaxLength", ""),
     _fixed("stop_measurands_most", Kind.INT, _MOST, "StopTxnSampledDataMaxLength", ""),

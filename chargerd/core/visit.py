@@ -12,6 +12,7 @@ from dataclasses import replace
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.points import points
 from chargerd.core.records import Cause, ChargingState, Reason
+from chargerd.core.reservation import open_to
 from chargerd.core.state import Authorisation, Outlet, Visit
 from chargerd.core.status import ENDING_FAULTS, usable
 from chargerd.core.token import FREE
@@ -120,7 +121,7 @@ def _open(draft: Draft, rank: int) -> None:
     that one's bay starts another.
     """
     lobby, visit, outlet = draft.state.lobby, draft.visit(rank), draft.outlet(rank)
-    if lobby is not None and lobby.auth is not None and _takes(draft, outlet, lobby):
+    if lobby is not None and _takes(draft, outlet, lobby):
         draft.put_visit(LOBBY, None)
         if visit is not None and visit.tx is not None:  # it began with the bay, and is nobody's yet
             draft.set_visit(rank, auth=lobby.auth, connect_by=lobby.connect_by)
@@ -140,6 +141,9 @@ def _takes(draft: Draft, outlet: Outlet, lobby: Visit) -> bool:
     if lobby.evse not in (None, outlet.site.evse) or not _serves(draft, outlet, lobby):
         return False
     if any(sibling.tx or sibling.auth for sibling in draft.state.siblings(outlet.site.rank)):
+        return False
+    auth = lobby.auth
+    if auth is None or not open_to(draft.state, outlet.site.rank, auth.token, auth.group, sure=True):
         return False
     if visit is None:
         return live.plug != 0 or (live.bay is True and lobby.tx is not None)

@@ -14,6 +14,11 @@
 | cards.add | card, [group] | {} * |
 | cards.remove | card: its number, or the unambiguous end of it | {} * |
 | cards.learn | | {seconds}; then one `cards.learned` notification: card or null, known before, why * |
+| list | | the CSMS's local list: version, enabled, entries, numbers shortened |
+| cache.list | | the authorisation cache: enabled, entries, newest last |
+| cache.put | card, [group], [status: a word of the OCPP authorisation status, Accepted] | {} * |
+| cache.clear | | {} * |
+| reservations | | number, card, outlet (0: any), group, until |
 | tap | token, [evse] | {}: as if a card were tapped * |
 | start | outlet, [token] | {}: nobody is asked whether it may * |
 | stop | outlet | {} * |
@@ -47,6 +52,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from chargerd.core.token import Standing
 from chargerd.daemon.peers import ACTORS, READERS, Doorkeeper, May, Peer, doorkeeper, peer_of
 
 log = logging.getLogger(__name__)
@@ -90,6 +96,11 @@ class Api(Protocol):
     async def add_card(self, card: str, group: str | None) -> None: ...
     async def remove_card(self, card: str) -> None: ...
     async def learn_card(self, learned: Tell) -> Json: ...
+    async def local_list(self) -> Json: ...
+    async def cache(self) -> Json: ...
+    async def put_in_cache(self, card: str, group: str | None, status: str) -> None: ...
+    async def clear_cache(self) -> None: ...
+    async def reservations(self) -> Json: ...
     async def tap(self, token: str, evse: int | None) -> None: ...
     async def start(self, outlet: int, token: str | None) -> None: ...
     async def stop(self, outlet: int) -> None: ...
@@ -190,6 +201,7 @@ class Params:
 _TOKEN = re.compile(r"[A-Za-z0-9*\-_=:+|@.]{1,36}")
 _NAME = re.compile(r"[ -~]{1,100}")
 _FAULT = re.compile(r"[A-Za-z0-9-]{1,40}")
+_STANDING = re.compile("|".join(Standing))
 _KIND = re.compile(r"soft|hard")
 
 
@@ -232,6 +244,18 @@ _METHODS: dict[str, _Method] = {
     ),
     "cards.remove": _Method(lambda api, p, c: api.remove_card(p.token("card")), ("card",)),
     "cards.learn": _Method(lambda api, p, c: api.learn_card(lambda body: c.notify("cards.learned", body))),
+    "list": _Method(lambda api, p, c: api.local_list(), may=May.READ),
+    "cache.list": _Method(lambda api, p, c: api.cache(), may=May.READ),
+    "cache.put": _Method(
+        lambda api, p, c: api.put_in_cache(
+            p.token("card"),
+            p.token("group") if p.has("group") else None,
+            p.text("status", _STANDING, f"one of {', '.join(Standing)}") if p.has("status") else Standing.ACCEPTED,
+        ),
+        ("card", "group", "status"),
+    ),
+    "cache.clear": _Method(lambda api, p, c: api.clear_cache()),
+    "reservations": _Method(lambda api, p, c: api.reservations(), may=May.READ),
     "tap": _Method(
         lambda api, p, c: api.tap(p.token("token"), p.whole("evse", 1, 64) if p.has("evse") else None),
         ("token", "evse"),

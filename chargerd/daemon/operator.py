@@ -11,9 +11,12 @@ from typing import Any, Protocol, TypeVar
 
 from chargerd import __version__
 from chargerd.config_schema import Config
+from chargerd.core import local_list
 from chargerd.core.commands import Outcome
 from chargerd.core.events import (
+    CachePut,
     CardsChanged,
+    ClearCacheAsked,
     Event,
     Fault,
     RemoteStart,
@@ -26,7 +29,7 @@ from chargerd.core.events import (
 from chargerd.core.moment import Moment
 from chargerd.core.state import Outlet
 from chargerd.core.status import HISTORY_LOST, Joint, joint
-from chargerd.core.token import LOCAL, Token
+from chargerd.core.token import LOCAL, Standing, Token, Verdict
 from chargerd.core.variables import ENTRIES
 from chargerd.core.variables_table import Access, Entry, Source
 from chargerd.daemon import picture
@@ -189,6 +192,31 @@ class Operator:
         cards = self._charger.state.cards
         return [{"card": Token(card.upper()).short, "group": group} for card, group in sorted(cards.items())]
 
+    async def local_list(self) -> Json:
+        state = self._charger.state
+        return {
+            "version": local_list.version(state),
+            "enabled": state.variables.get_bool("local_list_enabled"),
+            "entries": self._entries(state.local_list),
+        }
+
+    async def cache(self) -> Json:
+        state = self._charger.state
+        return {"enabled": state.variables.get_bool("auth_cache_enabled"), "entries": self._entries(state.cache)}
+
+    async def reservations(self) -> Json:
+        kept = sorted(self._charger.state.reservations.values(), key=lambda one: (one.outlet, one.expires))
+        return [
+            {
+                "number": one.id,
+                "card": one.token.short,
+                "outlet": one.outlet,
+                "group": one.group,
+                "until": text_of(one.expires),
+            }
+            for one in kept
+        ]
+
     # ---- doing
 
     async def force_link(self, up: bool | None) -> None:
@@ -214,6 +242,19 @@ class Operator:
         if len(found) > 1:
             raise Refused(f"{len(found)} cards end in that: give the whole number")
         self._keep({each: group for each, group in cards.items() if each != found[0]})
+
+    async def put_in_cache(self, card: str, group: str | None, status: str) -> None:
+        self._must_cache()
+        self._must_store()
+        self._charger.feed(CachePut(Token(card), Verdict(Standing(status), group)))
+
+    async def clear_cache(self) -> None:
+        self._must_cache()
+        await self._ask(ClearCacheAsked)
+
+    def _must_cache(self) -> None:
+        if not self._charger.state.variables.get_bool("auth_cache_enabled"):
+            raise Refused("the cache is switched off: AuthorizationCacheEnabled, AuthCacheCtrlr.Enabled")
 
     async def learn_card(self, learned: Tell) -> Json:
         if self._learned is not None:
@@ -350,6 +391,18 @@ class Operator:
             return (await self._charger.ask(event)).outcome
         except TimeoutError:
             raise Refused("no answer within 30 s: the disk may be stalling, see `chargerctl status`") from None
+
+    def _entries(self, verdicts: Mapping[str, Verdict]) -> Json:
+        now = self._clock.now().wall
+        return [
+            {
+                "card": Token(card.upper()).short,
+                "status": (Standing.EXPIRED if verdict.expired(now) else verdict.standing).value,
+                "group": verdict.group,
+                "expires": None if verdict.expires is None else text_of(verdict.expires),
+            }
+            for card, verdict in verdicts.items()
+        ]
 
     def _stamp(self, at: Moment) -> str:
         return self._clock.stamp(at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from chargerd.lab.peer import Payload, StationView
@@ -64,6 +64,29 @@ class Desk:
     async def clear_cache(self) -> str:
         """C11, 1.6 §5.4."""
         return await self._status("ClearCache", {})
+
+    async def send_list(self, version: int, entries: Mapping[str, str | None], *, full: bool = True) -> str:
+        """1.6 §5.15: token → status, None takes it off the list."""
+        rows = [
+            {"idTag": token} | ({} if status is None else {"idTagInfo": {"status": status}})
+            for token, status in entries.items()
+        ]
+        kind = "Full" if full else "Differential"
+        payload = {"listVersion": version, "updateType": kind, "localAuthorizationList": rows}
+        return await self._status("SendLocalList", payload)
+
+    async def list_version(self) -> int:
+        """1.6 §5.10."""
+        return int((await self._call(self._station, "GetLocalListVersion", {}))["listVersion"])
+
+    async def reserve(self, number: int, token: str, until: str, evse: int = 0, group: str | None = None) -> str:
+        """1.6 §5.13; EVSE 0 is any; `until` in RFC 3339."""
+        payload = {"connectorId": evse, "expiryDate": until, "idTag": token, "reservationId": number}
+        return await self._status("ReserveNow", payload | ({} if group is None else {"parentIdTag": group}))
+
+    async def cancel_reservation(self, number: int) -> str:
+        """1.6 §5.1."""
+        return await self._status("CancelReservation", {"reservationId": number})
 
     async def get(self, *names: str) -> dict[str, str | None]:
         """B06, 1.6 §5.8: keys, or `Component.Variable` in 2.x; what is unknown or unreadable is None."""

@@ -242,6 +242,9 @@ def test_a_fault_event_says_what_helps() -> None:
 def test_lists() -> None:
     assert show.cards([]) == "No cards. Add one: chargerctl cards learn"
     assert show.cards([{"card": "…C3D4", "group": None}, {"card": "…E5F6", "group": "F"}]) == "…C3D4\n…E5F6  group F"
+    assert show.known({"enabled": True, "entries": []}, "The cache") == "The cache is empty."
+    assert show.known({"enabled": False, "entries": [api.ENTRY]}, "The cache") == "The cache is switched off."
+    assert show.reservations([]) == "Nothing is reserved."
     row = {"name": "n", "key16": "Key", "place2": None, "value": "3", "from": "set", "unit": "s", "access": "ReadWrite"}
     secret = {
         **row,

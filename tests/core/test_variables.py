@@ -160,7 +160,8 @@ def test_every_required_variable_of_2_0_1_is_there() -> None:
 def test_what_is_not_there_says_so() -> None:
     off = ["LocalAuthListCtrlr", "ReservationCtrlr", "SmartChargingCtrlr", "MonitoringCtrlr", "DisplayMessageCtrlr"]
     assert [get2(START, FACTS, Address(name, "Available")).value for name in off] == ["false"] * len(off)
-    assert START.get_list("feature_profiles") == ("Core", "RemoteTrigger")
+    profiles = ("Core", "LocalAuthListManagement", "Reservation", "RemoteTrigger")
+    assert START.get_list("feature_profiles") == profiles
 
 
 # ---------------------------------------------------------------- values
@@ -264,7 +265,7 @@ def test_all_keys_with_their_values() -> None:
     keys = {key.key: (key.readonly, key.value) for key in keys16(START, FACTS)}
     assert keys["HeartbeatInterval"] == (False, "300")
     assert keys["NumberOfConnectors"] == (True, "3")
-    assert keys["SupportedFeatureProfiles"] == (True, "Core,RemoteTrigger")
+    assert keys["SupportedFeatureProfiles"] == (True, "Core,LocalAuthListManagement,Reservation,RemoteTrigger")
     assert keys["MeterValuesSampledData"] == (False, "Energy.Active.Import.Register")
     assert keys["StopTxnSampledData"] == (False, "")
     assert not any("assword" in key for key in keys)

@@ -142,6 +142,9 @@ SESSION = {
 ROW = {"kind": "start", "at": NOW, "tx": "3f2a", "seq": None, "attempts": 3}
 
 
+ENTRY = {"card": "…C3D4", "status": "Blocked", "group": None, "expires": None}
+
+
 class FakeApi:
     """Remembers what was done; `picture` is what `status` says."""
 
@@ -201,6 +204,21 @@ class FakeApi:
     async def learn_card(self, learned: Tell) -> Json:
         learned({"card": "…C3D4", "known": False, "why": ""})
         return {"seconds": 30.0}
+
+    async def local_list(self) -> Json:
+        return {"version": 7, "enabled": True, "entries": [ENTRY, ENTRY | {"group": "F", "expires": NOW}]}
+
+    async def cache(self) -> Json:
+        return {"enabled": True, "entries": [ENTRY]}
+
+    async def put_in_cache(self, card: str, group: str | None, status: str) -> None:
+        self.done.append(("put", card, group, status))
+
+    async def clear_cache(self) -> None:
+        self.done.append(("clear cache",))
+
+    async def reservations(self) -> Json:
+        return [{"number": 17, "card": "…C3D4", "outlet": 0, "group": "F", "until": NOW}]
 
     async def tap(self, token: str, evse: int | None) -> None:
         self.done.append(("tap", token, evse))

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from chargerd.core.events import Power, Storage
+from chargerd.core.events import ListSent, Power, ReserveAsked, SetAsked, Storage
+from chargerd.core.token import Standing, Token, Verdict
 from chargerd.daemon.control import BadParams, Refused
 from chargerd.daemon.operator import Operator
 from chargerd.daemon.store import Batch
 from chargerd.lab.csms import Csms
 from chargerd.lab.pace import VirtualLoop, run
-from chargerd.lab.whole import Whole
+from chargerd.lab.whole import EPOCH, Whole
 from chargerd.ocpp.outbox import Changes, Row
 
 CARD = "04A1B2C3"
@@ -101,6 +102,35 @@ def test_nobody_taps_and_the_learning_ends(tmp_path: Path) -> None:
         await operator.learn_card(learned.append)
         await whole.tap(CARD)
         await whole.until(lambda: len(learned) == 2)
+
+    play(tmp_path, story)
+
+
+def test_cache_list_and_reservations_are_shown_and_the_cache_is_changed(tmp_path: Path) -> None:
+    async def story(whole: Whole, operator: Operator) -> None:
+        await operator.put_in_cache(CARD, "FAMILY", "Accepted")
+        await operator.put_in_cache("05D4E5F6", None, "Blocked")
+        ann = {"card": "…B2C3", "status": "Accepted", "group": "FAMILY", "expires": None}
+        bob = {"card": "…E5F6", "status": "Blocked", "group": None, "expires": None}
+        assert await operator.cache() == {"enabled": True, "entries": [ann, bob]}
+        await operator.clear_cache()
+        assert (await operator.cache())["entries"] == []
+
+        assert whole.daemon is not None
+        charger, now = whole.daemon.charger, EPOCH + asyncio.get_running_loop().time()
+        over = Verdict(Standing.ACCEPTED, None, now - 1)
+        await charger.ask(lambda n: ListSent(n, 7, True, ((CARD, over),)))
+        told = await operator.local_list()
+        assert (told["version"], [entry["status"] for entry in told["entries"]]) == (7, ["Expired"])
+        await charger.ask(lambda n: ReserveAsked(n, 17, Token(CARD), 1, now + 60))
+        (kept,) = await operator.reservations()
+        assert (kept["number"], kept["card"], kept["outlet"], kept["group"]) == (17, "…B2C3", 1, None)
+        assert CARD not in json.dumps([told, kept])
+
+        await charger.ask(lambda n: SetAsked(n, (("auth_cache_enabled", "false"),)))
+        for change in (operator.put_in_cache(CARD, None, "Accepted"), operator.clear_cache()):
+            with pytest.raises(Refused, match="switched off"):
+                await change
 
     play(tmp_path, story)
 

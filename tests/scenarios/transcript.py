@@ -24,12 +24,14 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from chargerd.core.variables import SETTINGS
 from chargerd.lab.peer import CallFailed, Frame, Payload, Script
 from chargerd.lab.roaming import Token
+from chargerd.lab.whole import EPOCH
 from tests.scenarios.round import ANN, BOB, VERSIONS, Round, play
 
 SETTLES = 9.0  # s after a step: whatever a vehicle, a lock and a backend do about it is done
@@ -198,7 +200,8 @@ class _Script:
         return " ".join(words)
 
     def _StartTransaction(self, payload: Payload) -> str:
-        return f"start {payload['connectorId']} {self._token(payload['idTag'])}"
+        for_ = f" reservation {payload['reservationId']}" if "reservationId" in payload else ""
+        return f"start {payload['connectorId']} {self._token(payload['idTag'])}{for_}"
 
     def _StopTransaction(self, payload: Payload) -> str:
         session = next(s for s in reversed(self._at.csms.books.sessions) if s.transaction == payload["transactionId"])
@@ -312,6 +315,22 @@ async def _set(at: Round, name: str, value: str) -> None:
     await _asks(at.desk.set(entry.key if at.old else entry.place, value))
 
 
+async def _list(at: Round, kind: str, version: str, *entries: str) -> None:
+    """The backend sends its local list (full or changes): `ann=Accepted`, and `ann=` to take her off."""
+    words = (entry.partition("=") for entry in entries)
+    rows = {CARDS[name]: status or None for name, _, status in words}
+    await _asks(at.desk.send_list(int(version), rows, full=kind == "full"))
+
+
+async def _reserve(at: Round, number: str, outlet: str, name: str, seconds: str = "3600", group: str = "") -> None:
+    until = datetime.fromtimestamp(EPOCH + asyncio.get_running_loop().time() + float(seconds), UTC).isoformat()
+    await _asks(at.desk.reserve(int(number), CARDS[name], until, int(outlet), group or None))
+
+
+async def _cancel(at: Round, number: str) -> None:
+    await _asks(at.desk.cancel_reservation(int(number)))
+
+
 async def _link(at: Round, word: str) -> None:
     if word == "down":
         at.csms.absent = True
@@ -355,6 +374,9 @@ _STEPS: Mapping[str, Callable[..., Awaitable[None]]] = {
     "trigger": _trigger,
     "change": _change,
     "set": _set,
+    "list": _list,
+    "reserve": _reserve,
+    "cancel": _cancel,
     "link": _link,
     "knows": _knows,
     "slow": _slow,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from chargerd.core import local_list
 from chargerd.core.commands import Answer, Outcome
 from chargerd.core.events import (
     AvailabilityAsked,
     BootStatus,
+    CancelReservationAsked,
     ClearCacheAsked,
+    ListSent,
     RemoteStart,
     RemoteStop,
+    ReserveAsked,
     ResetAsked,
     ResetKind,
     Scope,
@@ -26,12 +30,11 @@ from chargerd.core.variables import keys16, set16
 from chargerd.ocpp.dialect import Ask, Fold, Json, Refuse, Reply
 from chargerd.ocpp.v16.status import statuses
 from chargerd.ocpp.v16.transactions import running
+from chargerd.ocpp.v16.words import moment, verdict
 
 # Features that are not there, and that have a word of their own for it; the others are refused as NotSupported.
 _ABSENT: Mapping[str, Json] = {
     "DataTransfer": {"status": "UnknownVendorId"},  # §4.3
-    "GetLocalListVersion": {"listVersion": -1},  # §5.10
-    "SendLocalList": {"status": "NotSupported"},
     "SetChargingProfile": {"status": "NotSupported"},
 }
 _TRIGGERED = {
@@ -49,9 +52,16 @@ _SETTING = {
 _WORDS = {  # beside Accepted and Rejected
     ("ChangeAvailability", Outcome.SCHEDULED): "Scheduled",
     ("TriggerMessage", Outcome.NOT_IMPLEMENTED): "NotImplemented",
+    ("SendLocalList", Outcome.NOT_SUPPORTED): "NotSupported",
+    ("SendLocalList", Outcome.VERSION_MISMATCH): "VersionMismatch",
+    ("ReserveNow", Outcome.FAULTED): "Faulted",
+    ("ReserveNow", Outcome.OCCUPIED): "Occupied",
+    ("ReserveNow", Outcome.UNAVAILABLE): "Unavailable",
     ("UnlockConnector", Outcome.UNLOCKED): "Unlocked",
     ("UnlockConnector", Outcome.NOT_SUPPORTED): "NotSupported",
 }
+
+_REFUSED = {"UnlockConnector": "UnlockFailed", "SendLocalList": "Failed"}  # where there is no Rejected
 
 
 def handle(
@@ -77,6 +87,14 @@ def handle(
             return Ask(ClearCacheAsked(ask))
         case "TriggerMessage":
             return _trigger(ask, payload, station)
+        case "GetLocalListVersion":
+            return Reply({"listVersion": local_list.version(station)})
+        case "SendLocalList":
+            return Ask(_list_sent(ask, payload))
+        case "ReserveNow":
+            return _reserve(ask, payload, station)
+        case "CancelReservation":
+            return Ask(CancelReservationAsked(ask, payload["reservationId"]))
     if action in _ABSENT:
         return Reply(dict(_ABSENT[action]))
     return Refuse("NotSupported", f"{action}: this charge point has no such feature")
@@ -86,7 +104,7 @@ def answer(action: str, context: Json, answer: Answer) -> Reply:
     """The station's answer in the action's own words; `context` may hold the word for Accepted."""
     if answer.outcome is Outcome.ACCEPTED:
         return _say(context.get("status", "Accepted"))
-    return _say(_WORDS.get((action, answer.outcome), "UnlockFailed" if action == "UnlockConnector" else "Rejected"))
+    return _say(_WORDS.get((action, answer.outcome), _REFUSED.get(action, "Rejected")))
 
 
 def _say(status: str) -> Reply:
@@ -150,6 +168,25 @@ def _change_availability(ask: int, payload: Json, station: Station) -> Reply | A
     if not _known(station, rank):
         return _say("Rejected")
     return Ask(AvailabilityAsked(ask, Scope.OUTLET, rank, operative, every=True))
+
+
+def _list_sent(ask: int, payload: Json) -> ListSent:
+    """§5.15, §7.1: an entry without idTagInfo is to be taken off the list."""
+    entries = tuple(
+        (entry["idTag"], verdict(entry["idTagInfo"]) if "idTagInfo" in entry else None)
+        for entry in payload.get("localAuthorizationList", ())
+    )
+    return ListSent(ask, payload["listVersion"], payload["updateType"] == "Full", entries)
+
+
+def _reserve(ask: int, payload: Json, station: Station) -> Reply | Ask:
+    """§5.13: connector 0 is any connector; an empty parentIdTag is none."""
+    rank = payload["connectorId"]
+    if rank != 0 and not _known(station, rank):
+        return _say("Rejected")
+    until = moment(payload["expiryDate"])
+    group = payload.get("parentIdTag") or None
+    return Ask(ReserveAsked(ask, payload["reservationId"], Token(payload["idTag"]), rank, until, group))
 
 
 def _trigger(ask: int, payload: Json, station: Station) -> Reply | Ask:

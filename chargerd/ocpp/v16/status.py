@@ -36,8 +36,9 @@ _ERRORS = {
     "StorageFailure": "InternalError",
     "EventSetAside": "InternalError",
     "HistoryLost": "InternalError",
+    "LocalListConflict": "LocalListConflict",  # §3.4.3
 }
-_WARNINGS = {"EventSetAside", "HistoryLost"}  # of the station as a whole: charging goes on
+_WARNINGS = {"EventSetAside", "HistoryLost", "LocalListConflict"}  # of the station as a whole: charging goes on
 _RANK = {name: rank for rank, name in enumerate(_ERRORS)}
 
 

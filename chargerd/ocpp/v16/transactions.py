@@ -84,6 +84,8 @@ def _start(record: Transaction) -> Draft:
     facts: Json = {"connectorId": record.outlet, "meterStart": _register(record.reading)}
     if record.token is not None:
         facts["token"] = told(record.token)
+    if record.reservation is not None:
+        facts["reservationId"] = record.reservation
     return Draft("transactions", START, facts, record.at, record.tx)
 
 
@@ -186,6 +188,8 @@ def _render_start(draft: Draft, fold: Fold, stamp: Stamp) -> Outgoing:
         "meterStart": facts["meterStart"],
         "timestamp": stamp(draft.at),
     }
+    if "reservationId" in facts:  # §5.13
+        payload["reservationId"] = facts["reservationId"]
     return Outgoing("StartTransaction", payload)
 
 

@@ -23,8 +23,13 @@ def verdict(info: Mapping[str, Any]) -> Verdict:
     return Verdict(
         Standing(info["status"]),
         info.get("parentIdTag") or None,
-        None if expiry is None else datetime.fromisoformat(expiry).timestamp(),
+        None if expiry is None else moment(expiry),
     )
+
+
+def moment(text: str) -> float:
+    """Unix seconds of a dateTime that passed the schema."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def told(token: Token) -> dict[str, str]:

@@ -12,10 +12,13 @@ from chargerd.core.commands import Answer, Outcome
 from chargerd.core.events import (
     AvailabilityAsked,
     BootStatus,
+    CancelReservationAsked,
     ClearCacheAsked,
     Event,
+    ListSent,
     RemoteStart,
     RemoteStop,
+    ReserveAsked,
     ResetAsked,
     ResetKind,
     Scope,
@@ -25,7 +28,7 @@ from chargerd.core.events import (
     UnlockAsked,
 )
 from chargerd.core.state import Live, Station
-from chargerd.core.token import Token
+from chargerd.core.token import Standing, Token, Verdict
 from chargerd.ocpp import schemas
 from chargerd.ocpp.dialect import Ask, Json, Refuse, Reply
 from tests.ocpp.v16.build import CARD, DIALECT, FACTS, charging, sound_reply, station
@@ -222,6 +225,35 @@ def test_reset(word: str, kind: ResetKind) -> None:
     assert asks("Reset", {"type": word}) == ResetAsked(ASK, kind)
 
 
+@pytest.mark.req("1.6 §5.15", "1.6 §7.1")
+def test_the_local_list_as_it_is_sent() -> None:
+    info = {"status": "Blocked", "parentIdTag": "", "expiryDate": "2027-01-15T08:00:00Z"}
+    rows = [{"idTag": CARD.id, "idTagInfo": info}, {"idTag": "GONE"}]
+    entries = ((CARD.id, Verdict(Standing.BLOCKED, None, 1_800_000_000.0)), ("GONE", None))
+    payload = {"listVersion": 7, "updateType": "Differential", "localAuthorizationList": rows}
+    assert asks("SendLocalList", payload) == ListSent(ASK, 7, False, entries)
+    assert asks("SendLocalList", {"listVersion": 8, "updateType": "Full"}) == ListSent(ASK, 8, True, ())
+
+
+@pytest.mark.req("1.6 §5.10")
+def test_the_version_of_the_local_list() -> None:
+    listed = replace(BUSY, local_list={"x": Verdict(Standing.ACCEPTED)}, list_version=7)
+    off = replace(listed, variables=listed.variables.with_("local_list_enabled", "false"))
+    versions = [says("GetLocalListVersion", {}, here)["listVersion"] for here in (BUSY, listed, off)]
+    assert versions == [0, 7, -1]
+
+
+@pytest.mark.req("1.6 §5.13", "1.6 §5.1")
+def test_reservations_as_they_are_asked_for() -> None:
+    payload = {"connectorId": 0, "expiryDate": "2027-01-15T09:00:00+01:00", "idTag": CARD.id, "reservationId": -3}
+    assert asks("ReserveNow", payload) == ReserveAsked(ASK, -3, Token(CARD.id), 0, 1_800_000_000.0)
+    family = asks("ReserveNow", payload | {"connectorId": 2, "parentIdTag": "FAMILY"})
+    assert family == ReserveAsked(ASK, -3, Token(CARD.id), 2, 1_800_000_000.0, "FAMILY")
+    for nowhere in (-1, 3):
+        assert says("ReserveNow", payload | {"connectorId": nowhere}) == {"status": "Rejected"}
+    assert asks("CancelReservation", {"reservationId": -3}) == CancelReservationAsked(ASK, -3)
+
+
 @pytest.mark.req("1.6 §5.4")
 def test_clear_cache() -> None:
     assert asks("ClearCache", {}) == ClearCacheAsked(ASK)
@@ -282,8 +314,6 @@ def test_a_trigger_for_values_that_nobody_chose() -> None:
     ("action", "payload", "reply"),
     [
         ("DataTransfer", {"vendorId": "org.example", "data": "x"}, {"status": "UnknownVendorId"}),
-        ("GetLocalListVersion", {}, {"listVersion": -1}),
-        ("SendLocalList", {"listVersion": 1, "updateType": "Full"}, {"status": "NotSupported"}),
         ("SetChargingProfile", {"connectorId": 0, "csChargingProfiles": PROFILE}, {"status": "NotSupported"}),
     ],
 )
@@ -297,8 +327,6 @@ def test_absent_features_with_a_word_of_their_own(action: str, payload: Json, re
     [
         "GetDiagnostics",
         "UpdateFirmware",
-        "ReserveNow",
-        "CancelReservation",
         "ClearChargingProfile",
         "GetCompositeSchedule",
         "ExtendedTriggerMessage",
@@ -331,6 +359,20 @@ WORDS: Mapping[str, Mapping[Outcome, str]] = {
     },
     "Reset": {Outcome.ACCEPTED: "Accepted", Outcome.REJECTED: "Rejected"},
     "ClearCache": {Outcome.ACCEPTED: "Accepted", Outcome.REJECTED: "Rejected"},
+    "SendLocalList": {
+        Outcome.ACCEPTED: "Accepted",
+        Outcome.FAILED: "Failed",
+        Outcome.NOT_SUPPORTED: "NotSupported",
+        Outcome.VERSION_MISMATCH: "VersionMismatch",
+    },
+    "ReserveNow": {
+        Outcome.ACCEPTED: "Accepted",
+        Outcome.FAULTED: "Faulted",
+        Outcome.OCCUPIED: "Occupied",
+        Outcome.REJECTED: "Rejected",
+        Outcome.UNAVAILABLE: "Unavailable",
+    },
+    "CancelReservation": {Outcome.ACCEPTED: "Accepted", Outcome.REJECTED: "Rejected"},
     "TriggerMessage": {
         Outcome.ACCEPTED: "Accepted",
         Outcome.REJECTED: "Rejected",
