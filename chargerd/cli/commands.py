@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from chargerd import __version__
+from chargerd import faults as table
 from chargerd.cli import show, sim, vitals
 from chargerd.cli.fold import for_stream
-from chargerd.cli.remedies import remedy
 from chargerd.cli.talk import Control, Failed, Unreachable, guard_words
 
 SOCKET = "/run/chargerd/control.sock"
@@ -194,8 +194,14 @@ def _link(args: argparse.Namespace, screen: Screen) -> int:
 
 
 def _faults(args: argparse.Namespace, screen: Screen) -> int:
+    if args.known:
+        every = [{"fault": name, **table.plain(name, "OUTLET")} for name in table.FAULTS]
+        screen.say(every, lambda: show.known_faults(screen.ink))
+        return 0
     with Control(args.socket) as control:
-        found = [{**fault, "remedy": remedy(fault["fault"])} for fault in control.call("status")["faults"]]
+        found = [
+            {**fault, **table.plain(fault["fault"], fault["outlet"])} for fault in control.call("status")["faults"]
+        ]
     screen.say(found, lambda: show.faults(found, screen.ink))
     return 0
 
@@ -207,8 +213,7 @@ def _clear(args: argparse.Namespace, screen: Screen) -> int:
         until = time.monotonic() + CLEARING
         while {"outlet": args.outlet, "fault": args.fault} in control.call("status")["faults"]:
             if time.monotonic() >= until:
-                text = f"{args.fault} is still there, its cause has not gone: {remedy(args.fault)}"
-                raise Failed(-32000, text.replace("OUTLET", str(args.outlet)))
+                raise Failed(-32000, f"{args.fault} is still there: {table.explain(args.fault, args.outlet)}")
             time.sleep(0.2)
     place = f"outlet {args.outlet}" if args.outlet else "station"
     screen.say({}, lambda: f"{place}: {args.fault} cleared")
@@ -275,7 +280,8 @@ def _add_seeing(add: Callable[..., argparse.ArgumentParser]) -> None:
     sessions.add_argument("--limit", type=int, default=50, metavar="N", help="at most N of them (50)")
     sessions.add_argument("--since", type=_since, default=0.0, metavar="DATE", help="2026-11-01, or with a time")
     add("queue", "messages that wait for the backend, and dead letters", _asks("queue", show.queue))
-    add("faults", "what is wrong, and what helps", _faults)
+    faults = add("faults", "what is wrong, and what helps", _faults)
+    faults.add_argument("--known", action="store_true", help="every fault there is, instead of those that are")
     add(
         "local-list",
         "cards that the backend sent ahead; only it may change them (without one: `cards`)",

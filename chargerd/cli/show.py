@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chargerd.cli.remedies import remedy
+from chargerd.faults import FAULTS, explain
 
 Json = dict[str, Any]
 
@@ -132,7 +132,7 @@ def _guard(guard: Json, now: str, ink: Ink) -> str:
     since = "" if guard["since"] is None else _for(guard["since"], now)
     if guard["connected"]:
         return f"connected{since}{_pace(guard.get('vitals'), ink)}"
-    why = f"it refuses: {guard['refused']}" if guard.get("refused") else remedy("GuardLost")
+    why = f"it refuses: {guard['refused']}" if guard.get("refused") else FAULTS["GuardLost"].remedy
     return ink.bad("NOT CONNECTED") + f"{since}: {why}"
 
 
@@ -202,7 +202,7 @@ def faults(found: Iterable[Json], ink: Ink) -> str:
     """Each fault with where it is and what to do; one that is everywhere is named once."""
     where: dict[tuple[str, str], list[str]] = {}
     for fault in found:
-        text = fault.get("why") or remedy(fault["fault"])
+        text = fault.get("why") or explain(fault["fault"], "OUTLET")
         where.setdefault((fault["fault"], text), []).append(str(fault["outlet"]))
     if not where:
         return "No faults."
@@ -212,6 +212,10 @@ def faults(found: Iterable[Json], ink: Ink) -> str:
         text = text.replace("OUTLET", ranks[0])
         lines.append(f"  {ink.bad(name)}, {place}: {text}")
     return "\n".join(lines)
+
+
+def known_faults(ink: Ink) -> str:
+    return "\n".join(f"{ink.bold(name)}: {explain(name, 'OUTLET')}" for name in FAULTS)
 
 
 def guard_only(truths: Iterable[Json], why: str, ink: Ink) -> str:
@@ -391,7 +395,7 @@ def _session(e: Json, ink: Ink) -> str:
 def _fault(e: Json, ink: Ink) -> str:
     if not e["active"]:
         return f"{e['fault']} is gone"
-    return ink.bad(e["fault"]) + f": {remedy(e['fault']).replace('OUTLET', str(e['outlet']))}"
+    return ink.bad(e["fault"]) + f": {explain(e['fault'], e['outlet'])}"
 
 
 _EVENTS: dict[str, Callable[[Json, Ink], str]] = {

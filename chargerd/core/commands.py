@@ -30,7 +30,7 @@ class WishLock:
 
 
 class Lamp(StrEnum):
-    """What the driver sees; `guard/checks.py` has the fault lamps, which go first."""
+    """What the driver sees; `chargerd.faults` has the fault lamps, which go first."""
 
     READY = "ready"
     OFFLINE_READY = "offline-ready"

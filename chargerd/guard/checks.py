@@ -1,15 +1,15 @@
-"""Small watchers that doubt the rules, each blind to the others, and the one table of all faults.
+"""Small watchers that doubt the rules, each blind to the others.
 
-A check answers only "does this look wrong in this sample?". How long it must look wrong, and what it takes to be
-trusted again, is in FAULTS; `rules` keeps the time. Any fault opens the contactor at once and puts the pilot to X1.
+A check answers only "does this look wrong in this sample?", some of them also how wrong: 2.0 counts twice. How long it
+must look wrong, and what it takes to be trusted again, is in `chargerd.faults`; `doubts` keeps the time. Any fault
+opens the contactor at once and puts the pilot to X1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 
+from chargerd.faults import GUARD
 from chargerd.guard import pilot
 from chargerd.guard.pilot import Level
 from chargerd.guard.setup import OutletSetup
@@ -17,33 +17,14 @@ from chargerd.guard.state import Sample, State, Test
 
 COOLING = 5.0  # K below the limit
 OFFER_MEMORY = 6.0  # a vehicle has 5 s to follow, and one for the meter
+OVER = 0.5  # A
+_STEPS = ((1.5, 7.0 / 0.2), (1.25, 7.0 / 2.0))  # of the offer + 0.5 A: in 0.2 s, in 2 s instead of 7 s
 READING_MAX_AGE = 10.0
 TEST_QUIET = 1.0  # the trip line moves with the self-test
 _FROZEN_VOLTS = 0.05
 _PRESENT = (Level.B, Level.C, Level.D)
 
-Check = Callable[[OutletSetup, State, Sample, float], bool]
-
-
-class Clears(Enum):
-    """What ends a fault, always on top of its cause being gone."""
-
-    ITSELF = "itself"
-    UNPLUG = "unplug"  # the vehicle at which it rose has left
-    TECHNICIAN = "technician"  # ClearFault
-    NEVER = "never"  # not while this guard runs
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """`hold`: seconds the check must object without pause; `trust`: seconds it must be content to clear by itself."""
-
-    check: Check
-    clears: Clears
-    hold: float = 0.0
-    trust: float = 1.0
-    lamp: str = "fault"
-    latched: bool = False
+Check = Callable[[OutletSetup, State, Sample, float], float]
 
 
 def welded(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
@@ -125,15 +106,20 @@ def emergency_stop(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
     return x.emergency
 
 
-def over_current(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
-    """The meter shows 110 % + 0.5 A of the highest offer a vehicle may still go by.
+def over_current(_: OutletSetup, s: State, x: Sample, now: float) -> float:
+    """The meter shows 110 % + 0.5 A of the highest offer a vehicle may still go by; 125 and 150 % count for more.
 
-    Either way round: a current transformer mounted backwards does not hide the current.
+    For more only where the reading before says so too: one wrong answer on the meter's bus is no proof. Either way
+    round: a current transformer mounted backwards does not hide the current.
     """
     if not s.coil or s.measured is None or s.measured.amps is None or not metered(s, now):
-        return False
+        return 0.0
     highest = max([s.offered, *(amps for ended, amps in s.offers if now - ended <= OFFER_MEMORY)])
-    return max(map(abs, s.measured.amps)) > 1.1 * highest + 0.5
+    seen = max(map(abs, s.measured.amps))
+    if seen <= 1.1 * highest + OVER:
+        return 0.0
+    sure = min(seen, s.measured_before)
+    return next((weight for factor, weight in _STEPS if sure > factor * highest + OVER), 1.0)
 
 
 def metered(s: State, now: float) -> bool:
@@ -156,24 +142,24 @@ def _from_outside(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
     return False
 
 
-FAULTS: dict[str, Fault] = {
-    "ContactorWelded": Fault(welded, Clears.TECHNICIAN, hold=0.2, lamp="service", latched=True),
-    "ContactorNotClosed": Fault(not_closed, Clears.UNPLUG, hold=0.2),
-    "ResidualCurrent": Fault(residual_current, Clears.UNPLUG, hold=0.035),
-    "ResidualSelfTest": Fault(self_test, Clears.UNPLUG),
-    "EmergencyStop": Fault(emergency_stop, Clears.ITSELF, trust=1.0),
-    "PilotShort": Fault(pilot_short, Clears.ITSELF, hold=0.015, trust=3.0),
-    "PilotStuck": Fault(pilot_stuck, Clears.ITSELF, hold=0.5, trust=3.0),
-    "PilotDriverMismatch": Fault(pilot_mismatch, Clears.ITSELF, hold=0.2, trust=5.0),
-    "DiodeFault": Fault(no_diode, Clears.UNPLUG, hold=0.1),
-    "ProximityChanged": Fault(proximity_changed, Clears.UNPLUG, hold=0.06),
-    "ProximityFault": Fault(proximity, Clears.ITSELF, hold=0.5, trust=1.0),
-    "ConnectorLockFailure": Fault(lock_failure, Clears.ITSELF, hold=0.1, trust=0.5),
-    "OverTemperature": Fault(over_temperature, Clears.ITSELF, hold=2.0, trust=2.0),
-    "OverCurrent": Fault(over_current, Clears.UNPLUG, hold=7.0),
-    "GuardLate": Fault(guard_late, Clears.ITSELF, trust=1.0, lamp="service"),
-    "GuardSlow": Fault(guard_slow, Clears.ITSELF, trust=1.0, lamp="service"),
-    "DeviceFailure": Fault(_from_outside, Clears.ITSELF, trust=1.0, lamp="service"),
-    "LatchUnreadable": Fault(_from_outside, Clears.NEVER, lamp="service"),
+CHECKS: dict[str, Check] = {
+    "ContactorWelded": welded,
+    "ContactorNotClosed": not_closed,
+    "ResidualCurrent": residual_current,
+    "ResidualSelfTest": self_test,
+    "EmergencyStop": emergency_stop,
+    "PilotShort": pilot_short,
+    "PilotStuck": pilot_stuck,
+    "PilotDriverMismatch": pilot_mismatch,
+    "DiodeFault": no_diode,
+    "ProximityChanged": proximity_changed,
+    "ProximityFault": proximity,
+    "ConnectorLockFailure": lock_failure,
+    "OverTemperature": over_temperature,
+    "OverCurrent": over_current,
+    "GuardLate": guard_late,
+    "GuardSlow": guard_slow,
+    "DeviceFailure": _from_outside,
+    "LatchUnreadable": _from_outside,
 }
-"""Gravest first: the first one active gives the reason of an opening and the lamp."""
+ROWS = tuple((name, fault, CHECKS[name]) for name, fault in GUARD.items())

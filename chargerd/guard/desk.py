@@ -12,8 +12,8 @@ from dataclasses import fields, replace
 from math import isfinite
 from operator import attrgetter
 
+from chargerd.faults import GUARD as FAULTS
 from chargerd.guard import rules, wishes
-from chargerd.guard.checks import FAULTS
 from chargerd.guard.latch import Latched
 from chargerd.guard.lease import (
     DAEMON_LOST,

@@ -11,7 +11,7 @@ import signal
 import time
 from pathlib import Path
 
-from chargerd.guard.checks import FAULTS
+from chargerd.faults import GUARD as FAULTS
 
 Latched = frozenset[tuple[int, str]]
 _MAX_BYTES = 4000  # one pipe write of this size is atomic

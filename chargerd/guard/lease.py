@@ -5,7 +5,7 @@ The daemon never switches power: it holds a `Permit` that runs out by itself. Th
 `Event`s (kept: the last 256) and with `Truth`, at 1 Hz and whenever it changes. Link versions N and N-1 are spoken: of
 two that are one apart, both speak the older (`common`); further apart, there are no leases.
 
-Faults are named here because both sides talk of them; `guard/checks.py` gives each its class.
+Faults go by the names of `chargerd.faults`.
 """
 
 from __future__ import annotations

@@ -21,12 +21,13 @@ from __future__ import annotations
 from dataclasses import replace
 from math import floor, inf
 
-from chargerd.guard import pilot
-from chargerd.guard.checks import FAULTS, Clears, metered
+from chargerd.faults import GUARD as FAULTS
+from chargerd.guard import doubts, pilot
+from chargerd.guard.checks import metered
 from chargerd.guard.lease import Kind, Mode, Truth
 from chargerd.guard.pilot import X1, F, Level
 from chargerd.guard.setup import MIN_AMPS, OutletSetup
-from chargerd.guard.state import Outputs, Said, Sample, State, Test
+from chargerd.guard.state import GRAIN, Outputs, Said, Sample, State, Test
 
 STABLE = 0.3  # C before the contactor closes, and before the vehicle counts as ready
 SETTLED = 0.1  # plug contacts have stopped bouncing
@@ -38,7 +39,6 @@ STOP_PATIENCE = 6.0  # IEC 61851-1 A.6 #10.2
 PAUSE = 3.0  # X1 for less would not be seen by every vehicle: it has as long to stop
 PACE = 5.0  # between two duties, IEC 61851-1 A.6 #6
 RECLOSE, REST = 5.0, 1.0  # after opening: for the same vehicle (anti-chatter), and for whoever comes next
-GRAIN = 1e-6  # of times that are compared
 SWING = 0.2  # what a contactor may take to obey, and its mirror contact to show it
 WAKE_F, WAKE_X1 = 4.0, 0.75
 TEST_TIMEOUT, TEST_VALID = 5.0, 24 * 3600.0
@@ -54,7 +54,9 @@ _ASKING = (Level.C, Level.D)
 
 def initial(now: float, latched: frozenset[str] = frozenset()) -> State:
     """Nothing known, contactor open, X1; with the faults that outlived the last run."""
-    return State(began=now, known_at=now, coil_at=now, drive_at=now, faults=dict.fromkeys(sorted(latched), 0))
+    return State(
+        began=now, looked_at=now, known_at=now, coil_at=now, drive_at=now, faults=dict.fromkeys(sorted(latched), 0)
+    )
 
 
 def step(
@@ -64,7 +66,7 @@ def step(
     s = state.copy()
     said: list[Said] = []
     _look(setup, s, x, now)
-    _doubt(setup, s, x, now, said)
+    doubts.weigh(setup, s, x, now, said)
     _feedback(s, x, said)
     _presence(setup, s, x, now, mint, said)
     _expire(s, now, said)
@@ -83,7 +85,7 @@ def blind(state: State, now: float) -> tuple[State, Outputs, list[Said]]:
     """A cycle without a sample: everything safe, fault DeviceFailure."""
     s = replace(_forget(state), seen=None, wake_at=None, test=Test.DUE, faults=dict(state.faults))
     said: list[Said] = []
-    _raise(s, "DeviceFailure", said)
+    doubts.find(s, "DeviceFailure", said)
     if s.coil:
         _open(s, now, "DeviceFailure")
     _drive(s, now, X1, state.before)
@@ -101,7 +103,7 @@ def lapse(state: State, now: float) -> tuple[State, Outputs]:
 
 def _forget(state: State) -> State:
     """Without what only an unbroken row of samples can tell."""
-    return replace(state, raw=None, steady=0, asking_since=inf, diode=0, since={}, pardoned=())
+    return replace(state, raw=None, steady=0, asking_since=inf, diode=0, doubt={}, since={}, pardoned=())
 
 
 def holds(state: State) -> bool:
@@ -133,41 +135,6 @@ def _look(setup: OutletSetup, s: State, x: Sample, now: float) -> None:
     if pilot.is_pwm(s.drive) and level in _VEHICLE:
         s.diode = s.diode + 1 if pilot.diode(x.low) else 0
     s.answered = s.answered or s.seen in _ASKING
-
-
-def _doubt(setup: OutletSetup, s: State, x: Sample, now: float, said: list[Said]) -> None:
-    """Ask every check; keep the time of evidence for what is not yet believed, or no longer."""
-    since = dict(s.since)
-    faults = dict(s.faults)
-    s.faults = faults
-    for name, fault in FAULTS.items():
-        active, bad = name in faults, fault.check(setup, s, x, now)
-        if active == bad:
-            since.pop(name, None)
-            continue
-        evidence = now - since.setdefault(name, now)
-        if not active:
-            if evidence >= fault.hold - GRAIN:
-                del since[name]
-                _raise(s, name, said)
-            continue
-        match fault.clears:
-            case Clears.ITSELF:
-                over = evidence >= fault.trust
-            case Clears.UNPLUG:
-                over = faults[name] == 0 or faults[name] != s.plug
-            case _:
-                over = False
-        if over or (name in s.pardoned and fault.clears is not Clears.NEVER):
-            del since[name], faults[name]
-            said.append((Kind.FAULT_CLEARED, s.plug, name))
-    s.since, s.pardoned = since, ()
-
-
-def _raise(s: State, name: str, said: list[Said]) -> None:
-    if name not in s.faults:
-        s.faults[name] = s.plug
-        said.append((Kind.FAULT, s.plug, name))
 
 
 def _feedback(s: State, x: Sample, said: list[Said]) -> None:

@@ -9,6 +9,7 @@ from math import inf
 from chargerd.guard.lease import Kind, Measured, Permit
 from chargerd.guard.pilot import X1, Level
 
+GRAIN = 1e-6  # s, of times that are compared
 Said = tuple[Kind, int, str]
 """An event before it is numbered: kind, plug, detail."""
 
@@ -67,6 +68,7 @@ class State:
     """All that one outlet remembers. `rules` never alters the one it is given; times are monotonic seconds."""
 
     began: float
+    looked_at: float = 0.0
     # pilot
     raw: Level | None = None  # the last defined sample ...
     raw_since: float = 0.0  # ... and since when it has been that
@@ -88,6 +90,7 @@ class State:
     lamp: str = ""
     measured: Measured | None = None
     measured_at: float = 0.0
+    measured_before: float = 0.0  # amperes, the highest of the reading before
     # pilot generator
     drive: float = X1
     drive_at: float = 0.0
@@ -118,7 +121,8 @@ class State:
     lock_tries: int = 0
     lock_failed: bool | None = None  # the goal that was given up
     faults: dict[str, int] = field(default_factory=dict)  # name: plug at which it was raised
-    since: dict[str, float] = field(default_factory=dict)  # evidence against what `faults` says of a name
+    doubt: dict[str, float] = field(default_factory=dict)  # evidence, in seconds, for what is no fault yet
+    since: dict[str, float] = field(default_factory=dict)  # faults whose cause is gone: since when
     pardoned: tuple[str, ...] = ()
 
     def copy(self) -> State:

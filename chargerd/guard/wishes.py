@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chargerd.guard.checks import FAULTS, Clears
+from chargerd.faults import GUARD as FAULTS
+from chargerd.faults import Clears
 from chargerd.guard.lease import VALID_MAX, VALID_MIN, ClearFault, Indicate, Lock, Measured, Mode, Permit, Service
 from chargerd.guard.rules import holds
 from chargerd.guard.setup import MAX_AMPS, MIN_AMPS, OutletSetup
@@ -12,6 +13,7 @@ from chargerd.guard.state import State, Test
 
 MAX_LAMP = 32
 MAX_AGE = 3600.0
+ANOTHER = 0.1  # s between two readings of one meter, at the least
 
 
 def hear(
@@ -29,7 +31,7 @@ def hear(
         case Measured():
             if not 0 <= word.age <= MAX_AGE:
                 return state, f"age: between 0 and {MAX_AGE:g} s"
-            return replace(state, measured=word, measured_at=now - word.age), ""
+            return _measured(state, word, now - word.age), ""
         case Indicate():
             if len(word.lamp) > MAX_LAMP or not word.lamp.isascii():
                 return state, f"lamp: at most {MAX_LAMP} ASCII characters"
@@ -41,6 +43,17 @@ def hear(
             return (state, why) if why else (replace(state, pardoned=(*state.pardoned, word.fault)), "")
         case Service():
             return _service(setup, state, word)
+
+
+def _measured(s: State, word: Measured, at: float) -> State:
+    """The reading, and what the one before showed; the same one said again is no other."""
+    if s.measured is None or s.measured.amps is None:
+        before = 0.0
+    elif at - s.measured_at < ANOTHER:
+        before = s.measured_before
+    else:
+        before = max(map(abs, s.measured.amps))
+    return replace(s, measured=word, measured_at=at, measured_before=before)
 
 
 def _refuse_permit(setup: OutletSetup, s: State, word: Permit) -> str:

@@ -134,8 +134,22 @@ async def test_clearing_looks_whether_the_fault_went(fake: FakeApi, run: Run, mo
     fake.picture = api.status(faults=[{"outlet": 1, "fault": "ContactorWelded"}])
     code, _, err = await run("clear", "1", "ContactorWelded")
     assert code == 1
-    assert err.endswith("still there, its cause has not gone: cut the supply, replace the contactor; "
-                        "then: chargerctl clear 1 ContactorWelded\n")  # fmt: skip
+    assert err.endswith("is still there: the contactor is closed against its command: cut the supply, replace the "
+                        "contactor; then: chargerctl clear 1 ContactorWelded\n")  # fmt: skip
+
+
+async def test_every_fault_there_is_can_be_read_without_a_daemon(run: Run) -> None:
+    code, out, _ = await run("faults", "--known")
+    assert code == 0
+    assert out.startswith("ContactorWelded: the contactor is closed against its command: cut the supply")
+    code, out, _ = await run("faults", "--known", "--json")
+    assert json.loads(out)[0] == {
+        "fault": "ContactorWelded",
+        "meaning": "the contactor is closed against its command",
+        "remedy": "cut the supply, replace the contactor",
+        "clears": "technician",
+        "ends": "then: chargerctl clear OUTLET ContactorWelded",
+    }
 
 
 async def test_watching_until_chargerd_ends(fake: FakeApi, server: ControlServer, run: Run) -> None:

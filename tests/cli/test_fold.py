@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargerd.cli.fold import fold, for_stream
-from chargerd.cli.remedies import REMEDIES
 from chargerd.cli.show import Ink, faults
+from chargerd.faults import FAULTS
 
 
 def test_what_is_folded_stands_under_its_beginning() -> None:
@@ -21,7 +21,7 @@ def test_what_is_folded_stands_under_its_beginning() -> None:
 
 
 def test_every_remedy_fits_in_colour_too() -> None:
-    for fault in REMEDIES:
+    for fault in FAULTS:
         text = fold(faults([{"outlet": 1, "fault": fault}], Ink(True)), 100)
         assert all(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) <= 100 for line in text.splitlines())
 

@@ -6,8 +6,9 @@ from math import inf
 
 import pytest
 
+from chargerd.faults import GUARD as FAULTS
+from chargerd.faults import Clears
 from chargerd.guard import rules
-from chargerd.guard.checks import FAULTS, Clears
 from chargerd.guard.lease import ClearFault, Kind, Lock, Measured, Service, Truth
 from chargerd.guard.pilot import X1, F
 from chargerd.guard.setup import OutletSetup
@@ -366,6 +367,41 @@ def test_over_current(way: int) -> None:
     assert 7.0 - 1e-6 <= until_fault(bench, "OverCurrent") <= 7.04
 
 
+@pytest.mark.parametrize(("amps", "seconds"), [(18.2, 7.0), (20.4, 7.0), (20.6, 2.0), (24.4, 2.0), (24.6, 0.2)])
+def test_the_more_the_faster(amps: float, seconds: float) -> None:
+    bench = charging(amps=16.0)
+    bench.run(10.0)
+    measured(bench, amps, age=1.0)
+    measured(bench, amps, age=0.0)
+    assert seconds - 1e-6 <= until_fault(bench, "OverCurrent") <= seconds + 0.04
+
+
+def test_one_wild_reading_is_no_proof_and_said_twice_it_is_still_one() -> None:
+    bench = charging(amps=16.0)
+    bench.run(10.0)
+    measured(bench, 15.9, age=1.0)
+    measured(bench, 60.0, age=0.0)
+    bench.run(0.5)
+    measured(bench, 60.0, age=0.5)
+    bench.run(1.0)
+    measured(bench, 15.9, age=0.0)
+    bench.run(20.0)
+    assert bench.faults() == set()
+
+
+def test_current_that_comes_and_goes_does_not_evade_the_check() -> None:
+    bench = charging(amps=16.0)
+    bench.run(10.0)
+    for _ in range(30):  # half of the time too much: what a restart of the 7 s at each good reading would never see
+        for amps in (18.5, 18.5, 15.0, 15.0):
+            measured(bench, amps, age=0.0)
+            bench.run(1.0)
+        if bench.faults():
+            break
+    assert bench.faults() == {"OverCurrent"}
+    assert bench.now < 60.0
+
+
 def test_over_current_compares_with_the_highest_offer_of_six_seconds() -> None:
     bench = charging(amps=32.0)
     bench.run(10.0)
@@ -377,6 +413,27 @@ def test_over_current_compares_with_the_highest_offer_of_six_seconds() -> None:
         bench.cycle()
         took += PERIOD
     assert 13.0 - 1e-6 <= took <= 13.1
+
+
+@pytest.mark.parametrize(("bad", "good", "found"), [(2, 2, True), (1, 1, True), (1, 2, False), (1, 5, False)])
+def test_what_flickers_is_believed_when_it_is_wrong_more_than_a_third_of_the_time(
+    bad: int, good: int, found: bool
+) -> None:
+    bench = charging()
+    for turn in range(500):
+        bench.diode = turn % (bad + good) >= bad
+        bench.cycle()
+    assert (bench.faults() == {"DiodeFault"}) is found
+
+
+def test_a_sample_after_a_pause_stands_for_a_moment_only() -> None:
+    bench = Bench()
+    bench.run(2.0)
+    bench.volts = 7.5
+    bench.cycle()
+    bench.turns += 500
+    bench.cycle()
+    assert bench.faults() == set()
 
 
 def test_stale_readings_disable_the_check_visibly() -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chargerd.faults import GUARD as FAULTS
 from chargerd.guard import desk, lease, rules
-from chargerd.guard.checks import FAULTS
 from chargerd.guard.desk import Guard
 from chargerd.guard.latch import Latched
 from chargerd.guard.lease import (
