@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from chargerd.lab.books import shorten
@@ -16,7 +17,7 @@ from chargerd.lab.csms import Boot, Csms
 from chargerd.lab.desk import Desk
 from chargerd.lab.peer import CallFailed, Frame, StationView
 from chargerd.lab.roaming import Partner, Token
-from chargerd.lab.rows import ROWS, Seen
+from chargerd.lab.rows import ROWS, Row, Seen
 from chargerd.lab.screen import Lane, Screen
 from chargerd.lab.site import STATION
 from chargerd.lab.stage import OUTLETS, Stage
@@ -26,6 +27,7 @@ HOME, APP, PARTNER, STRANGER = "04A1B2C3D4E5F6", "APP-7F21", "04CC0011223344", "
 CAR = {"max_amps": 16, "reaction": 0.3}
 CHARGE = 8.0  # s of energy in each session
 SOON, LATER = 10.0, 20.0  # s to wait for what comes by itself
+RESERVATION, LIST = 17, 3  # as the backend numbers them
 HEARTBEAT, RETRY = 10, 5  # s, as the backend answers a boot
 NEWS_LAG = 0.3  # s; what was seen is told on two ways, and the slower one must have arrived
 
@@ -51,13 +53,21 @@ class Day:
 
     @property
     def seen(self) -> dict[str, Seen]:
-        """Of every row; what needs the small CSMS is not asked without it."""
-        missing = Seen(False, "the day did not come so far")
-        unasked = Seen(None, "needs the small CSMS")
-        return {
-            name: self._seen.get(name, unasked if row.small and self._csms is None else missing)
-            for name, row in ROWS.items()
-        }
+        """Of every row; what needs the small CSMS is not asked without it, and what 2.x has not yet is not in it."""
+        return {name: self._seen.get(name, self._unseen(row)) for name, row in ROWS.items()}
+
+    def _unseen(self, row: Row) -> Seen:
+        if row.small and self._csms is None:
+            return Seen(None, "needs the small CSMS")
+        if row.old and not self._old:
+            return Seen(None, "only in OCPP 1.6")
+        return Seen(False, "the day did not come so far")
+
+    @property
+    def _old(self) -> bool:
+        """Does the small CSMS speak 1.6 with the station?"""
+        station = None if self._csms is None else self._csms.stations.get(STATION)
+        return station is not None and station.version == "ocpp1.6"
 
     @property
     def good(self) -> bool:
@@ -130,11 +140,18 @@ class Day:
         if self._csms is None:
             return
         self._act("An app: remote start and stop at EVSE 2")
+        if self._old:
+            await self._reserve()
         await self._plug(2)
-        await self._wait(outlet=2, status=frozenset(("Preparing", "Occupied")))
+        if not self._old:  # there it stays reserved until its driver is known
+            await self._wait(outlet=2, status=frozenset(("Preparing", "Occupied")))
         self._screen.arrow(Lane.DRIVER, Lane.CSMS, "app: start")
         outcome = await self._ask(lambda desk: desk.remote_start(APP, 2))
         started = await self._wait(edge="Started", outlet=2)
+        if self._old:
+            kept = self._heard(outlet=2, status="Reserved") and not self._heard(outlet=2, status="Available")
+            used = started is not None and started.facts.get("reservation") == RESERVATION
+            self._judge("reserved", kept and used, f"Reserved, then a start of reservation {RESERVATION}")
         charging = await self._wait(state="Charging")
         tx = await self._transaction(started)
         self._judge(
@@ -148,6 +165,14 @@ class Day:
         self._judge("app-stop", outcome == "Accepted" and reason == "Remote", f"{outcome}, reason {reason}")
         await self._unplug(2)
         await self._wait(outlet=2, status="Available")
+
+    async def _reserve(self) -> None:
+        """For the app's driver, who is on the way."""
+        assert self._csms is not None
+        until = datetime.fromtimestamp(self._csms.clock() + 600.0, UTC).isoformat(timespec="seconds")
+        self._screen.arrow(Lane.DRIVER, Lane.CSMS, "app: reserve EVSE 2")
+        await self._ask(lambda desk: desk.reserve(RESERVATION, APP, until, 2))
+        await self._wait(outlet=2, status="Reserved")
 
     async def _strangers_and_a_crash(self) -> None:
         strangers = "" if self._csms is None else "A refused card, a roaming card; "
@@ -205,6 +230,7 @@ class Day:
 
     async def _backend_away(self) -> None:
         self._act("The backend is away, and comes back")
+        listed = self._old and await self._send_list()
         self._screen.note(Lane.EVSE, "(nobody listens any more)")
         if self._csms is not None:
             await self._csms.away()
@@ -214,6 +240,8 @@ class Day:
         self._mark = len(self._words)
         energy = await self._session_alone()
         silent = not any(word.wire for word in self._words[self._mark :])
+        if self._old:
+            self._judge("list", listed and energy, f"version {LIST}, the cache is empty")
         self._judge("offline", energy and silent, f"session of {energy or 0:.0f} Wh, nothing on the wire")
         self._mark = len(self._words)
         back_at = 0.0
@@ -224,6 +252,11 @@ class Day:
             await self.stage.force_link(True)
         self._screen.note(Lane.EVSE, "(the backend listens again)")
         await self._delivered("queue", back_at)
+
+    async def _send_list(self) -> bool:
+        """From now on the driver's card is known by the list alone."""
+        sent = await self._ask(lambda desk: desk.send_list(LIST, {HOME: "Accepted"}))
+        return (sent, await self._ask(lambda desk: desk.clear_cache())) == ("Accepted", "Accepted")
 
     async def _rejected(self) -> None:
         if self._csms is None:

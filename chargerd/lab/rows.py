@@ -10,10 +10,11 @@ from chargerd.lab.screen import WIDTH, cut
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Something to be seen. `small`: only with the small CSMS."""
+    """Something to be seen. `small`: only with the small CSMS; `old`: and in OCPP 1.6."""
 
     what: str
     small: bool = False
+    old: bool = False
 
 
 ROWS = {
@@ -27,6 +28,7 @@ ROWS = {
     "energy": Row("meter values that rise"),
     "stop": Row("unplug → stop with the meter's own register"),
     "free": Row("unplug → status Available"),
+    "reserved": Row("reserved → kept for its driver, told with the start", small=True, old=True),
     "app-start": Row("app → remote start", small=True),
     "app-stop": Row("app → remote stop", small=True),
     "refused": Row("card that nobody knows → refused, no transaction", small=True),
@@ -34,6 +36,7 @@ ROWS = {
     "killed": Row("daemon killed → the current never stops"),
     "same": Row("daemon back → the same transaction goes on"),
     "offline": Row("backend away → a known card charges"),
+    "list": Row("local list → its card charges meanwhile", small=True, old=True),
     "queue": Row("backend back → the queue is delivered"),
     "reset": Row("soft reset → exit 64, started again", small=True),
     "rejected": Row("boot rejected → nothing else is said", small=True),

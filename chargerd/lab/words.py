@@ -88,6 +88,7 @@ def _said(action: str, p: Payload) -> tuple[str, Facts]:
             return f"{action} {facts['card']}", facts
         case "StartTransaction":
             facts |= {"edge": "Started", "outlet": p["connectorId"], "card": _card(p), "register": p["meterStart"]}
+            facts |= {"reservation": p["reservationId"]} if "reservationId" in p else {}
             return f"{action} {facts['outlet']} {facts['card']} {p['meterStart']} Wh", facts
         case "StopTransaction":
             reason = p.get("reason", "Local")

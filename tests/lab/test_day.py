@@ -54,7 +54,8 @@ def verdicts(day: Day, yes: bool | None) -> set[str]:
 @pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
 def test_everything_is_seen(tmp_path: Path, version: str) -> None:
     day, lines = play(tmp_path, version)
-    assert verdicts(day, True) == set(ROWS), "\n".join([*lines, *table(day.seen)])
+    there = {name for name, row in ROWS.items() if version == "1.6" or not row.old}
+    assert verdicts(day, True) == there, "\n".join([*lines, *table(day.seen)])
     assert day.good
     assert max(map(len, [*lines, *table(day.seen)])) <= WIDTH
 
