@@ -7,7 +7,7 @@ from chargerd.cli.show import Ink, Json, spell
 UNHURRIED = 0.005  # s late in one turn of a hundred: somebody keeps it from the processor
 _TIMES = (
     ("late", "late", "from when a turn was due to when it began"),
-    ("period", "period", "from turn to turn"),
+    ("jitter", "jitter", "by which the period of 20 ms was off"),
     ("exchange", "exchange", "with the board: put out, then sample"),
     ("turn", "turn", "all of it"),
 )

@@ -203,7 +203,8 @@ class Truth:
 class Vitals:
     """How the guard keeps its time, since link version 2; every 5 s. Times in seconds, each as p50, p99 and worst.
 
-    Of the last minute or two: `period` between turns, how `late` they begin, the board's `exchange`, the whole `turn`.
+    Of the last minute or two: how far periods are off (`jitter`), how `late` turns begin, the board's `exchange`, the
+    whole `turn`.
     Since the start: `ever` (late), and of the `opened` times that a vehicle left C: `command` and `mirror`, from the
     first such sample to the command, and to the contact that shows the contactor open. `missed` turns; `pauses` in
     which the hardware let go; `cpu` of a core; `memory` resident, bytes; `modules` loaded, `grown` of them since READY.
@@ -214,7 +215,7 @@ class Vitals:
     turns: int
     missed: int
     pauses: int
-    period: tuple[float, float, float] | None
+    jitter: tuple[float, float, float] | None
     late: tuple[float, float, float] | None
     ever: tuple[float, float, float] | None
     exchange: tuple[float, float, float] | None

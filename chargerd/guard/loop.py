@@ -37,6 +37,7 @@ PLUG_BYTES = 6
 PRIORITY = 40
 EXIT_RENEW = 64  # to be started again, as after a soft reset
 _MCL_CURRENT_FUTURE_ONFAULT = 1 | 2 | 4
+_CAP_IPC_LOCK = 14
 NOT_YOU = Refused("connection", "only members of the groups of chargerd may look here")
 
 
@@ -293,13 +294,20 @@ def _become_urgent() -> bool:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
     except OSError as e:
         _tell(f"no real-time scheduling ({e.strerror}): give the service CAP_SYS_NICE or LimitRTPRIO={PRIORITY}")
-    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY:
+    # With a limit, locking would make a later allocation fail; it does not bind who has the capability.
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY and not _has(_CAP_IPC_LOCK):
         _tell("memory may be swapped: give the service LimitMEMLOCK=infinity")
     elif ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT_FUTURE_ONFAULT):
         _tell(f"memory may be swapped: mlockall: {os.strerror(ctypes.get_errno())}")
     else:
         return True
     return False
+
+
+def _has(capability: int) -> bool:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    effective = next((line.split()[1] for line in lines if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) >> capability & 1)
 
 
 def _tell(text: str) -> None:

@@ -1,7 +1,7 @@
 """What the guard measures of itself, in every turn and in memory that does not grow.
 
-due ──late──► begins ──exchange──► decides, talks ──► ends          turn: from begins to ends
-                                                                    period: from begins to begins
+due ──late──► begins ──exchange──► decides, talks ──► ends          turn: from begins to ends; jitter: what is
+                                                                    amiss from begins to begins
 the burst that shows a vehicle leaving C ──command──► the exchange that opens ──mirror──► the sample that shows it
 """
 
@@ -159,7 +159,7 @@ class Stopwatch:
     ) -> None:
         """`locked`: memory is."""
         self._board, self._bays, self._timing, self._locked, self._clock = board, bays, timing, locked, clock
-        self._period, self._late, self._exchange, self._turn = Kept(), Kept(), Kept(), Kept()
+        self._jitter, self._late, self._exchange, self._turn = Kept(), Kept(), Kept(), Kept()
         self._command, self._mirror = Spread(), Spread()
         self._leaving = tuple(_Leaving() for _ in bays)
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
@@ -182,7 +182,7 @@ class Stopwatch:
         """A turn begins that was due then."""
         self._late.add(now - due)
         if self._turns:
-            self._period.add(now - self._at)
+            self._jitter.add(abs(now - self._at - period))
         self._missed += max(0, int((now - due) / period))
         self._turns += 1
         self._at = now
@@ -205,7 +205,7 @@ class Stopwatch:
         self.late = bool(self._recent) and (self.late or len(self._recent) >= self._timing.pauses)
         if now - self._slid >= WINDOW:
             self._slid = now
-            for kept in (self._period, self._late, self._exchange, self._turn):
+            for kept in (self._jitter, self._late, self._exchange, self._turn):
                 kept.slide()
 
     def due(self, now: float) -> bool:
@@ -223,7 +223,7 @@ class Stopwatch:
             turns=self._turns,
             missed=self._missed,
             pauses=self._pauses,
-            period=_short(self._period.lately()),
+            jitter=_short(self._jitter.lately()),
             late=_short(self._late.lately()),
             ever=_short(self._late.ever.triple()),
             exchange=_short(self._exchange.lately()),

@@ -22,7 +22,7 @@ def test_a_guard_that_does_well() -> None:
         "\n"
         "ms           median     99 %    worst   in the last minutes\n"
         "late           0.06     0.22     0.93   from when a turn was due to when it began\n"
-        "period        20.00    20.13    20.90   from turn to turn\n"
+        "jitter         0.02     0.13     0.90   by which the period of 20 ms was off\n"
         "exchange       0.21     0.42     1.20   with the board: put out, then sample\n"
         "turn           0.42     0.83     1.87   all of it\n"
         "late           0.06     0.26     3.38   since the start\n"

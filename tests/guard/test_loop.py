@@ -17,12 +17,18 @@ import pytest
 
 from chargerd.guard import loop
 from chargerd.guard.lease import (
+    ClearFault,
     Event,
     Hello,
+    Indicate,
     Kind,
+    Leave,
+    Lock,
+    Measured,
     Permit,
     Refused,
     Replay,
+    Service,
     Truth,
     Vitals,
     Welcome,
@@ -32,6 +38,7 @@ from chargerd.guard.lease import (
 )
 from chargerd.guard.setup import TimingSetup
 from chargerd.guard.vitals import Stopwatch, TimedBoard
+from chargerd.lab.site import configuration
 
 GUARD = """
 import os, sys
@@ -455,3 +462,71 @@ def test_a_weld_survives_the_guard(place: Place) -> None:
         truth = hear(visitor)
     assert isinstance(truth, Truth)
     assert truth.faults == ("ContactorWelded",)
+
+
+LOADED = """
+import atexit, sys
+from chargerd import main
+from chargerd.daemon import notify
+from chargerd.guard import rules
+rules.RECLOSE = rules.REST
+folder = sys.argv[1]
+def told(text, how):
+    global ready
+    if text == "READY=1":
+        ready = set(sys.modules)
+    open(folder + "/notes", "a").write(text + "\\n")
+def compare():
+    open(folder + "/loaded", "w").write("\\n".join(sorted(set(sys.modules) - ready)))
+atexit.register(compare)
+notify.notify = told
+sys.exit(main.main(["guard", "--config", folder + "/chargerd.toml"]))
+"""
+
+
+def test_nothing_is_loaded_once_it_is_ready(place: Place) -> None:
+    """A whole session, every kind of packet, visitors, a weld that is latched, a world that goes, a pause, the end."""
+    world = place.world()
+    folder = place.folder
+    text = configuration(folder, folder, url="none", version="1.6", outlets=2, world=str(folder / "world.sock"))
+    text = text.replace("tethered = false", "tethered = true", 1).replace(
+        "[guard]", '[guard]\nwatch_socket="truth.sock"'
+    )
+    (folder / "chargerd.toml").write_text(text)
+    guard = place.start("-c", LOADED, str(folder))
+    wait_for(lambda: "READY=1" in place.notes())
+    with place.connect() as daemon:
+        daemon.send(b"no word")
+        daemon.send(encode(Hello(99, "far")))
+        daemon.send(encode(Hello(2, "d")))
+        daemon.send(encode(Replay(0, 0)))
+        place.sim("sim.plug", outlet=2, cable_amps=20)
+        arrived = hear_until(daemon, Kind.VEHICLE_IN)
+        for word in (
+            Permit(2, arrived.plug, 32.0),
+            Lock(2, True),
+            Measured(2, (16.0, 16.0, 16.0), (230.0, 230.0, 230.0), 11000.0, 0.1),
+            Indicate(2, "charging"),
+            ClearFault(2, "DiodeFault", "tech"),
+            Service(1, "self-test"),
+            Leave(),
+        ):
+            daemon.send(encode(word))
+        hear_until(daemon, Kind.POWER_ON)
+        with place.connect("truth.sock") as visitor:
+            assert hear(visitor)
+        place.sim("sim.fault", outlet=2, fault="contactor-welded", active=True)
+        daemon.send(encode(Permit(2, arrived.plug, 0.0)))
+        while hear_until(daemon, Kind.FAULT).detail != "ContactorWelded":
+            pass
+        wait_for(lambda: (place.folder / "latch").read_text() == "2 ContactorWelded\n")
+        guard.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        guard.send_signal(signal.SIGCONT)
+        world.kill()
+        while hear_until(daemon, Kind.FAULT).detail != "DeviceFailure":
+            pass
+    time.sleep(0.1)
+    guard.send_signal(signal.SIGTERM)
+    guard.wait(5)
+    assert (place.folder / "loaded").read_text().split() == []

@@ -107,7 +107,7 @@ def test_times_of_a_turn() -> None:
     assert seen.late == pytest.approx((0.0001, 0.0001, 0.05), rel=0.07)
     assert seen.exchange == pytest.approx((0.002, 0.002, 0.002), rel=0.07)
     assert seen.turn == pytest.approx((0.003, 0.003, 0.003), rel=0.07)
-    assert seen.period is not None and seen.period[2] == pytest.approx(0.0699)
+    assert seen.jitter is not None and seen.jitter[2] == pytest.approx(0.0499)
     assert (seen.turns, seen.missed, seen.pauses, seen.locked) == (100, 2, 0, True)
     assert seen.memory > 1 << 20
 
