@@ -7,11 +7,10 @@ by an absolute path.
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from importlib import resources
-from importlib.abc import Traversable
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -41,7 +40,7 @@ class Shelf:
 
     def names(self) -> list[str]:
         """What is there by name."""
-        folders: list[Traversable] = [resources.files(self.package) / self.folder, LOCAL / self.folder]
+        folders = [self._shipped, LOCAL / self.folder]
         found = (file.name for folder in folders if folder.is_dir() for file in folder.iterdir())
         return sorted({name.removesuffix(".toml") for name in found if name.endswith(".toml")})
 
@@ -71,7 +70,12 @@ class Shelf:
             line = _line(text, e.key if isinstance(e, Mistake) else str(e))
             raise DeviceError(f"{self.kind} file {file}{f':{line}' if line else ''}: {e}") from None
 
-    def _file(self, name: str) -> Traversable:
+    @property
+    def _shipped(self) -> Path:
+        # importlib.resources would load some ten modules into a guard that needs none of them.
+        return Path(sys.modules[self.package].__path__[0], self.folder)
+
+    def _file(self, name: str) -> Path:
         if name.startswith("/"):
             return Path(name)
         if not re.fullmatch(r"[a-z0-9-]+", name) or name not in self.names():
@@ -79,7 +83,7 @@ class Shelf:
                 f"{self.kind} {name!r} is not known: use one of {', '.join(self.names())}, or the path of a file"
             )
         local = LOCAL / self.folder / f"{name}.toml"
-        return local if local.exists() else resources.files(self.package) / self.folder / f"{name}.toml"
+        return local if local.exists() else self._shipped / f"{name}.toml"
 
 
 # ---------------------------------------------------------------- tables to dataclasses
