@@ -148,7 +148,10 @@ class Board(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MeterReading:
-    """One reading. `energy` is the import register in Wh; `at` is monotonic seconds of the moment it was taken."""
+    """One reading. `energy` is the import register in Wh; `at` is monotonic seconds of the moment it was taken.
+
+    `serial`: the meter's own number, where it tells it.
+    """
 
     at: float
     energy: float
@@ -157,9 +160,24 @@ class MeterReading:
     volts: PerPhase | None = None
     frequency: float | None = None
     export: float | None = None
+    serial: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MeterKind:
+    """What a kind of meter can tell: `gives` names fields of MeterReading.
+
+    `wraps_at`: Wh at which its import register begins anew; None: in no lifetime.
+    """
+
+    name: str
+    gives: frozenset[str] = frozenset({"energy", "power", "amps", "volts", "frequency", "export"})
+    wraps_at: float | None = None
 
 
 class Meter(Protocol):
+    @property
+    def kind(self) -> MeterKind: ...
     async def read(self) -> MeterReading: ...
     async def close(self) -> None: ...
 

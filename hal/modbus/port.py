@@ -1,26 +1,34 @@
 """One serial line or TCP gateway, shared by every meter on it: one client, one request at a time.
 
-The library's own retries are kept short: a meter that is away must not hold the line for the others. A port that is
-lost is opened again by the next read.
+A meter that is away must not hold the line for the others: each try takes its turn among theirs, one that has missed
+`PATIENCE` reads in a row gets a single try, and is left alone for longer and longer, up to `LONGEST_REST`. So a dead
+meter costs a living one at most one `Address.timeout` and `ANSWER` of waiting at a time. A port that is lost - an
+adapter that is unplugged - is opened again by the next read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import termios
+import traceback
 from dataclasses import dataclass
 
 from pymodbus import FramerType, ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from pymodbus.framer.rtu import FramerRTU
 
 from hal.api import DeviceError
-from hal.modbus.model import MAX_REGISTERS, Serial
+from hal.modbus.model import MAX_REGISTERS, Serial, Span
 
-ANSWER = 0.3
+ANSWER = 0.5
 """Seconds that a meter may think before its answer begins."""
 
 GAP = 0.05
 """Seconds of silence that a meter wants between two frames."""
+
+PATIENCE = 3
+LONGEST_REST = 10.0
 
 _GATEWAY_EXCEPTIONS = (10, 11)  # path unavailable, target failed to respond
 
@@ -28,83 +36,140 @@ _GATEWAY_EXCEPTIONS = (10, 11)  # path unavailable, target failed to respond
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 
+class RegistersRefused(DeviceError):
+    """The meter is there, and does not have these registers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a line is: the path of a serial device with its settings, or a host with its TCP port."""
+    """Where a line is: the path of a serial device with its settings, or a host with its TCP port.
+
+    `rtu`: the frames are those of a serial line; over TCP, where a gateway passes them on as they are.
+    """
 
     place: str
     line: Serial | int
+    rtu: bool = True
 
     def __str__(self) -> str:
         if isinstance(self.line, int):
-            return f"{self.place}:{self.line}"
+            return f"{self.place}:{self.line}" + (" (RTU)" if self.rtu else "")
         return f"{self.place} at {self.line.baud} baud 8{self.line.parity}{self.line.stop_bits}"
 
     @property
     def key(self) -> str:
         """What two meters on one line have in common, whatever settings they ask for."""
-        return str(self) if isinstance(self.line, int) else self.place
+        return f"{self.place}:{self.line}" if isinstance(self.line, int) else self.place
 
     @property
     def timeout(self) -> float:
         """Seconds for a whole answer: thinking time, and the longest question and answer at eleven bits a byte."""
-        return ANSWER if isinstance(self.line, int) else ANSWER + 11 * (8 + 5 + 2 * MAX_REGISTERS) / self.line.baud
+        baud = 9600 if isinstance(self.line, int) else self.line.baud  # of the line behind a gateway, mostly
+        return ANSWER + 11 * (8 + 5 + 2 * MAX_REGISTERS) / baud
+
+
+@dataclass(slots=True)
+class _Unit:
+    """What is known of one meter on the line; `rest_until` loop time before which it is not asked again."""
+
+    misses: int = 0
+    rest_until: float = 0.0
+    why: str = ""
 
 
 class Port:
-    """A line in use. Get one by `share`, give it back by `release`."""
+    """A line in use. Get one by `share`, give it back by `release`. `answer`: seconds, where `ANSWER` is too long."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, address: Address, answer: float | None = None) -> None:
+        self._address, self._answer = address, ANSWER if answer is None else answer
         self._users = 0
         self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
+        self._sieve = Sieve(address.rtu)
         self._turn = asyncio.Lock()
         self._quiet_until = 0.0
+        self._units: dict[int, _Unit] = {}
 
-    async def read(self, function: int, unit: int, start: int, count: int) -> list[int]:
-        """`count` registers from `start` (function 3 or 4). `DeviceError` names the line, the unit and the remedy."""
+    async def read(self, unit: int, span: Span) -> list[int]:
+        """The registers of `span`, asked for twice if need be. `DeviceError` names line, unit and remedy.
+
+        Raises at once while the unit is being left alone.
+        """
+        known, loop = self._units.setdefault(unit, _Unit()), asyncio.get_running_loop()
+        if loop.time() < known.rest_until:
+            raise DeviceError(known.why)
+        for last in (known.misses >= PATIENCE, True):
+            try:
+                words = await self.ask(unit, span)
+            except RegistersRefused:
+                known.misses = 0
+                raise
+            except DeviceError as error:
+                if not last:
+                    continue
+                known.misses, known.why = known.misses + 1, str(error)
+                if known.misses >= PATIENCE:
+                    known.rest_until = loop.time() + min(LONGEST_REST, 2.0 ** (known.misses - PATIENCE + 1))
+                raise
+            known.misses = 0
+            return words
+        raise AssertionError("unreachable")
+
+    async def ask(self, unit: int, span: Span) -> list[int]:
+        """One try."""
         async with self._turn:
             loop = asyncio.get_running_loop()
             await asyncio.sleep(max(0.0, self._quiet_until - loop.time()))
             # RTU answers carry no number: one that may still be under way has to arrive before the next question.
-            silence = ANSWER
+            silence = self._answer
             try:
-                registers, asked_again = await self._exchange(function, unit, start, count)
-                silence = GAP + self._address.timeout if asked_again else GAP
+                registers = await self._exchange(unit, span)
+                silence = GAP
+            except RegistersRefused:
+                silence = GAP
+                raise
             finally:
                 self._quiet_until = loop.time() + silence
             return registers
 
-    async def _exchange(self, function: int, unit: int, start: int, count: int) -> tuple[list[int], bool]:
+    async def _exchange(self, unit: int, span: Span) -> list[int]:
         who = f"meter {unit} on {self._address}"
         client = await self._connected()
-        read = client.read_holding_registers if function == 3 else client.read_input_registers
+        read = client.read_holding_registers if span.function == 3 else client.read_input_registers
+        self._sieve.expect(unit, span)
         try:
-            answer = await read(start, count=count, device_id=unit)
-        except ModbusException as error:
+            answer = await read(span.start, count=span.count, device_id=unit)
+        except (ModbusException, OSError) as error:
             if not client.connected:
                 raise DeviceError(f"{who}: the connection broke; check the adapter and its cable") from error
+            if self._sieve.heard:
+                raise DeviceError(
+                    f"{who}: {self._sieve.heard} bytes came and no whole answer; check line settings, A/B wiring, "
+                    "termination, and for two meters with one unit number"
+                ) from error
             raise DeviceError(
                 f"{who} does not answer: check A/B wiring, supply, unit number and line settings"
             ) from error
         if answer.isError() and answer.exception_code in _GATEWAY_EXCEPTIONS:
             raise DeviceError(f"{who}: its gateway gets no answer; check A/B wiring, supply and unit number")
         if answer.isError():
-            span = f"{start:#06x}..{start + count - 1:#06x}"
-            raise DeviceError(
-                f"{who} refuses registers {span} (exception {answer.exception_code}): check the meter model"
+            where = f"{span.start:#06x}..{span.start + span.count - 1:#06x}"
+            raise RegistersRefused(
+                f"{who} refuses registers {where} (exception {answer.exception_code}): check the meter model"
             )
-        if len(answer.registers) != count:
-            raise DeviceError(
-                f"{who} answers {len(answer.registers)} registers for {count}: two meters with one unit number?"
-            )
-        return list(answer.registers), answer.retries > 0
+        return list(answer.registers)
 
     async def _connected(self) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
         if self._client is None:
-            self._client = _client(self._address)
-        if not self._client.connected and not await self._client.connect():
-            remedy = "that the adapter is plugged in and that this user may open it"
+            self._client = _client(self._address, self._answer, self._sieve)
+        try:
+            connected = self._client.connected or await self._client.connect()
+        except termios.error as error:  # the library lets it pass, and holds the device open in its frames
+            traceback.clear_frames(error.__traceback__)
+            raise DeviceError(
+                f"{self._address}: the adapter does not take these settings ({error.args[-1]}); try another"
+            ) from error
+        if not connected:
+            remedy = "that the adapter is plugged in, that this user may open it, and that no other program has it"
             if isinstance(self._address.line, int):
                 remedy = "host, port and network"
             raise DeviceError(f"{self._address}: cannot be opened; check {remedy}")
@@ -115,8 +180,11 @@ class Port:
         self._users -= 1
         if self._users == 0:
             del _ports[self._address.key]
-            if self._client is not None:
-                self._client.close()
+            self.close()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
 
     @staticmethod
     def share(address: Address) -> Port:
@@ -131,18 +199,77 @@ class Port:
 _ports: dict[str, Port] = {}
 
 
-def _client(address: Address) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
+class Sieve:
+    """Lets nothing through to the library but the one answer that is waited for, whole and sound.
+
+    The library takes the first bytes that could begin a frame for one, and throws away what follows: with a stray zero
+    before it - the turn-around of many adapters - no answer of unit 1 ever arrives. What it cannot decode it raises
+    out of the event loop, and what is meant for others it logs.
+    """
+
+    def __init__(self, rtu: bool) -> None:
+        self._rtu = rtu
+        self._unit, self._span, self._number = 0, Span(3, 0, 0), b""
+        self.heard = 0
+        """Bytes that came since the question."""
+
+    def expect(self, unit: int, span: Span) -> None:
+        self._unit, self._span, self.heard = unit, span, 0
+
+    def __call__(self, sending: bool, data: bytes) -> bytes:
+        """The library's `trace_packet`: what it hands over is all that has come since the question."""
+        if sending:
+            self._number = data[:2]
+            return data
+        self.heard = len(data)
+        return self._serial(data) if self._rtu else self._tcp(data)
+
+    def _serial(self, data: bytes) -> bytes:
+        for head, rest in self._answers():
+            at = data.find(head)
+            while at >= 0:
+                frame = data[at : at + len(head) + rest + 2]
+                whole = len(frame) == len(head) + rest + 2
+                if whole and FramerRTU.compute_CRC(frame[:-2]) == int.from_bytes(frame[-2:]):
+                    return frame
+                at = data.find(head, at + 1)
+        return b""
+
+    def _tcp(self, data: bytes) -> bytes:
+        for head, rest in self._answers():
+            start = self._number + b"\0\0" + (len(head) + rest).to_bytes(2) + head
+            at = data.find(start)
+            if at >= 0 and len(data) >= at + len(start) + rest:
+                return data[at : at + len(start) + rest]
+        return b""
+
+    def _answers(self) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
+        """How the answer begins and how many bytes follow: the registers, or an exception."""
+        unit, function, size = self._unit, self._span.function, 2 * self._span.count
+        return (bytes((unit, function, size)), size), (bytes((unit, function | 0x80)), 1)
+
+
+def _client(address: Address, answer: float, sieve: Sieve) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
+    framer = FramerType.RTU if address.rtu else FramerType.SOCKET
+    timeout = address.timeout - ANSWER + answer
     if isinstance(address.line, int):
         return AsyncModbusTcpClient(
-            address.place, port=address.line, timeout=address.timeout, retries=1, reconnect_delay=0
+            address.place,
+            framer=framer,
+            port=address.line,
+            timeout=timeout,
+            retries=0,
+            reconnect_delay=0,
+            trace_packet=sieve,
         )
     return AsyncModbusSerialClient(
         address.place,
-        framer=FramerType.RTU,
+        framer=framer,
         baudrate=address.line.baud,
         parity=address.line.parity,
         stopbits=address.line.stop_bits,
-        timeout=address.timeout,
-        retries=1,
+        timeout=timeout,
+        retries=0,
         reconnect_delay=0,
+        trace_packet=sieve,
     )

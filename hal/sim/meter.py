@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from hal.api import DeviceError, MeterReading, PerPhase
+from hal.api import DeviceError, MeterKind, MeterReading, PerPhase
 from hal.sim.client import Way, outlet_address
 
 
 class SimMeter:
     """A `hal.api.Meter` on a world's outlet; both clocks are CLOCK_MONOTONIC, so `at` needs no conversion."""
+
+    kind = MeterKind("simulated meter")
 
     def __init__(self, way: Way, outlet: int) -> None:
         self._way, self._outlet = way, outlet

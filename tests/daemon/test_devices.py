@@ -10,10 +10,12 @@ from chargerd.core.events import Bay, Event, Fault, Metered, TokenSeen
 from chargerd.core.token import Token
 from chargerd.daemon.devices import READER_RETRY, Devices, Reader
 from chargerd.lab.pace import VirtualLoop, run
-from hal.api import Card, DeviceError, MeterReading
+from hal.api import Card, DeviceError, MeterKind, MeterReading
 
 
 class OneMeter:
+    kind = MeterKind("a meter")
+
     def __init__(self) -> None:
         self.works, self.takes, self.energy, self.closed = True, 0.05, 1000.0, False
         self.surprise: Exception | None = None
