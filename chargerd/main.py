@@ -1,9 +1,9 @@
 """`chargerd`: the programs of the charger behind one command.
 
-Exit codes: 0 stopped, 64 soft reset (or a guard that makes room for a newer one) and 65 hard reset (both to be started
-again; deploy/systemd reboots the computer for the latter), 67 a user is unknown, 69 a device is missing, 70 too many
-events that could not be digested, 73 the control socket cannot be served, 74 stopped while the
-store could not be opened, 78 the configuration is wrong.
+Exit codes: 0 stopped, 1 a measurement at the board is refused, 64 soft reset (or a guard that makes room for a newer
+one) and 65 hard reset (both to be started again; deploy/systemd reboots the computer for the latter), 67 a user is
+unknown, 69 a device is missing, 70 too many events that could not be digested, 73 the control socket cannot be served,
+74 stopped while the store could not be opened, 78 the configuration is wrong.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chargerd import __version__
 from chargerd.errors import ConfigInvalid
@@ -20,6 +21,7 @@ from chargerd.errors import ConfigInvalid
 if TYPE_CHECKING:
     from chargerd.config import Config
 
+STOPPED = "With the guard stopped (systemctl stop chargerd-guard); the contactors stay open."
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -40,9 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     what = config.add_mutually_exclusive_group(required=True)
     what.add_argument("--check", type=Path, metavar="FILE", help="name the mistakes in FILE; exit 0 if there is none")
     what.add_argument("--reference", action="store_true", help="print every key with its meaning, ready to be pasted")
+    _board_parser(commands)
     args = parser.parse_args(argv)
     try:
         match args.command:
+            case "board":
+                return _board(args)
             case "run":
                 return _run(args.config)
             case "guard":
@@ -52,6 +57,33 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigInvalid as e:
         sys.stderr.write(f"{e}\n")
         return os.EX_CONFIG
+
+
+def _board_parser(commands: Any) -> None:
+    board = commands.add_parser("board", help="look at a board file or at its inputs, calibrate")
+    deeds = board.add_subparsers(dest="deed", required=True, metavar="DEED")
+    show = deeds.add_parser("show", help="check a board file; what is wired where", description="Touches no pin.")
+    show.add_argument("name", metavar="NAME", help="of a board, or the path of a file")
+    inputs = deeds.add_parser("inputs", help="every input, once a second", description=STOPPED)
+    inputs.add_argument("--seconds", type=float, default=inf, metavar="N", help="and then end; else until Ctrl-C")
+    calibrate = deeds.add_parser("calibrate", help="two points of a channel, by your meter", description=STOPPED)
+    calibrate.add_argument("channel", choices=("pilot", "proximity", "plug-sensor", "cabinet-sensor"))
+    calibrate.add_argument("--outlet", type=int, default=1, metavar="N")
+    for deed in (inputs, calibrate):
+        deed.add_argument("--config", type=Path, default=Path("/etc/chargerd/chargerd.toml"), metavar="FILE")
+
+
+def _board(args: argparse.Namespace) -> int:
+    from chargerd import board
+    from chargerd.config import load
+
+    match args.deed:
+        case "show":
+            return board.show(args.name)
+        case "inputs":
+            return board.run(load(args.config, secrets=False), "inputs", 1, args.seconds)
+        case _:
+            return board.run(load(args.config, secrets=False), args.channel, args.outlet, 0.0)
 
 
 def _config(check: Path | None) -> int:
@@ -68,7 +100,7 @@ def _config(check: Path | None) -> int:
 
 
 def _misnamed(path: Path, config: Config) -> list[str]:
-    """What `run` would refuse of meters and readers, without touching a line."""
+    """What `run` and `guard` would refuse of board, meters and readers, without touching a line."""
     import hal
     from chargerd.config import NO_METER, line_of
     from hal.api import DeviceError
@@ -76,7 +108,7 @@ def _misnamed(path: Path, config: Config) -> list[str]:
     meters = ((f"outlet[{n}].meter", hal.open_meter, outlet.meter) for n, outlet in enumerate(config.outlets, 1))
     readers = ((f"reader[{n}].device", hal.open_reader, reader.device) for n, reader in enumerate(config.readers, 1))
     mistakes = []
-    for key, opener, moniker in (*meters, *readers):
+    for key, opener, moniker in (("guard.board", hal.check_board, config.guard.board), *meters, *readers):
         try:
             if moniker != NO_METER:
                 opener(moniker)

@@ -22,7 +22,20 @@ def open(moniker: str) -> Board:
             from hal.pi.board import open_board as pi_board
 
             return pi_board(rest)
-    raise _unknown("board", moniker, "sim:/path/world.sock, pi:<board>")
+    raise _unknown_board(moniker)
+
+
+def check_board(moniker: str) -> None:
+    """What `open` would refuse of the moniker and of the file it names, without touching a line. Raises DeviceError."""
+    match _split(moniker):
+        case "sim", _:
+            return
+        case "pi", rest:
+            from hal.pi.boardfile import load
+
+            load(rest)
+        case _:
+            raise _unknown_board(moniker)
 
 
 def open_meter(moniker: str) -> Meter:
@@ -66,6 +79,10 @@ def open_reader(moniker: str) -> CardReader:
 def _split(moniker: str) -> tuple[str, str]:
     scheme, _, rest = moniker.partition(":")
     return scheme, rest
+
+
+def _unknown_board(moniker: str) -> DeviceError:
+    return _unknown("board", moniker, "sim:/path/world.sock, pi:<board>")
 
 
 def _unknown(role: str, moniker: str, known: str) -> DeviceError:

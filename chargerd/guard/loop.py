@@ -67,7 +67,7 @@ def run(
     except latch.LatchUnreadable as e:
         _tell(str(e))
         latched = None
-    if _served(socket_path):  # before the board: it is the other one's
+    if served(socket_path):  # before the board: it is the other one's
         _tell(f"guard socket {socket_path}: another guard serves it; stop it first")
         return os.EX_UNAVAILABLE
     writer = latch.Writer(latch_path)
@@ -225,7 +225,7 @@ class Window:
             caller.close()
 
 
-def _served(path: str) -> bool:
+def served(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         probe.setblocking(False)
         try:

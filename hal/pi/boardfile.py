@@ -97,7 +97,7 @@ class Point:
 class PilotFile:
     """Generator, ADC, divider. `codes`: what the divider gives for the states a to f, for whoever measures."""
 
-    pwm: int = drives("control pilot: input of the driver (low: -12 V, high: +12 V)", powers=True)
+    pwm: int = drives("control pilot: input of its driver", powers=True)
     channel: int = measures("control pilot, behind its divider")
     samples: int = bounded(SAMPLES_FEWEST, MOST - 8 * SLOW_SAMPLES, 160)
     divider: DividerFile
@@ -124,6 +124,14 @@ class ContactorFile:
     enable: int = drives("contactor: coil enable", powers=True)
     mirror: int = senses("contactor: mirror contact")
     mirror_open_high: bool = False  # level of the mirror's pin while the contactor is open
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFile(ContactorFile):
+    """The same for the contactor of L2 and L3, in series behind the first."""
+
+    enable: int = drives("second contactor (L2, L3): coil enable", powers=True)
+    mirror: int = senses("second contactor: mirror contact")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +168,7 @@ class ResidualFile:
 class SupplyFile:
     """Converters whose direct voltage follows the mains, L1 first: volts of the mains for each volt at the ADC."""
 
-    channels: tuple[int, ...] = measures("mains, behind a converter that isolates and rectifies")
+    channels: tuple[int, ...] = measures("mains, by an isolating converter")
     ratio: float = bounded(20, 1_000)
 
 
@@ -180,7 +188,7 @@ class OutletFile:
 
     pilot: PilotFile
     contactor: ContactorFile
-    second: ContactorFile | None = None
+    second: SecondFile | None = None
     relay: RelayFile | None = None
     proximity: ProximityFile | None = None
     lock: LockFile | None = None

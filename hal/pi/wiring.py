@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -101,7 +101,7 @@ def _walked(part: Any, kind: str, where: str) -> Iterator[Use]:
             place = f"{key}[{n}]" if several else key
             if role is not None and item is not None:
                 yield Use(item, place, role)
-            elif is_dataclass(item):
+            elif is_dataclass(item) and not isinstance(item, type):
                 yield from _walked(item, kind, place)
 
 
@@ -109,18 +109,26 @@ def _walked(part: Any, kind: str, where: str) -> Iterator[Use]:
 
 
 def table(board: Any) -> list[str]:
-    """The wiring as rows of a Markdown table, in the order of the header's pins."""
-    rows = ["| header pin | GPIO | to | direction | at boot | key |", "|---|---|---|---|---|---|"]
+    """The wiring as a Markdown table, in the order of the header's pins."""
+    rows = [("header pin", "GPIO", "to", "way", "at boot", "key")]
     for use in sorted(pins(board), key=lambda use: HEADER_PINS[use.number]):
         boot = "low" if use.number in LOW_AT_BOOT else "high"
-        way = "out" if use.role.output else "in"
-        way = "-" if use.key.startswith("reserved") else way
-        rows.append(f"| {HEADER_PINS[use.number]} | {use.number} | {use.role.what} | {way} | {boot} | `{use.key}` |")
-    return rows
+        way = "-" if use.key.startswith("reserved") else "out" if use.role.output else "in"
+        rows.append((f"{HEADER_PINS[use.number]}", f"{use.number}", use.role.what, way, boot, f"`{use.key}`"))
+    return _drawn(rows)
 
 
 def channel_table(board: Any) -> list[str]:
     """The channels of the ADC likewise."""
-    rows = ["| channel | from | key |", "|---|---|---|"]
     uses = sorted(channels(board), key=lambda use: use.number)
-    return rows + [f"| CH{use.number} | {use.role.what} | `{use.key}` |" for use in uses]
+    return _drawn([("channel", "from", "key"), *((f"CH{use.number}", use.role.what, f"`{use.key}`") for use in uses)])
+
+
+def _drawn(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [
+        f"| {lines[0]} |",
+        f"|{'|'.join('-' * (width + 2) for width in widths)}|",
+        *(f"| {at} |" for at in lines[1:]),
+    ]

@@ -111,7 +111,8 @@ class Bench:
 
     def pilot(self) -> list[int]:
         duty = self.generators[0].duty
-        return burst(self._chance, self.plateau, self.low, duty, samples=self.file.pilot.samples)
+        samples = self.file.pilot.samples
+        return burst(self._chance, self.plateau, self.low, duty, samples=samples, scale=self.scale)
 
     def _slow(self, channel: int) -> int:
         match channel:
