@@ -22,6 +22,7 @@ from chargerd.config_schema import (
     NO_BAY,
     NO_METER,
     AuthorizationConfig,
+    ChargingConfig,
     Config,
     CsmsConfig,
     GuardConfig,
@@ -49,6 +50,7 @@ _SECTIONS: Mapping[str, type] = MappingProxyType(
         "station": StationConfig,
         "csms": CsmsConfig,
         "authorization": AuthorizationConfig,
+        "charging": ChargingConfig,
         "outlet": OutletConfig,
         "guard": GuardConfig,
         "reader": ReaderConfig,
@@ -182,6 +184,7 @@ class _Reader:
             station=made["station"],
             csms=made["csms"],
             authorization=made["authorization"],
+            charging=made["charging"],
             outlets=made["outlet"],
             guard=made["guard"],
             readers=made["reader"],
@@ -235,6 +238,9 @@ class _Reader:
                 self._problem(f"outlet[{n}].connector", "stands twice", "number the connectors of an EVSE from 1")
             if outlet.plug == "type1" and not outlet.tethered:
                 self._problem(f"outlet[{n}].plug", "is a type 1 socket, which does not exist", "set tethered = true")
+            for name in ("min_amps", "begin_amps"):
+                if getattr(outlet, name) > outlet.amps:
+                    self._problem(f"outlet[{n}].{name}", "is more than its amps", "no vehicle would ever charge here")
         evses = {evse for evse, _ in places}
         if evses != set(range(1, len(evses) + 1)):
             self._problem("outlet", f"EVSE numbers are {sorted(evses)}", "number EVSEs from 1 without gaps")

@@ -13,6 +13,7 @@ from chargerd.core.variables import Variables
 NO_BACKEND = "none"
 NO_METER = "none"
 NO_BAY = "none"
+MOST_AMPS = 80.0  # per phase; no outlet has more
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +122,47 @@ class AuthorizationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChargingConfig:
+    """Limits where the backend's charging profiles leave it open."""
+
+    volts: float = _key(
+        230.0,
+        "Nominal volts between a phase and neutral, by which limits in W are counted.",
+        unit="V",
+        low=100,
+        high=277,
+    )
+    without_profile: float = _key(
+        MOST_AMPS,
+        "Most for a transaction that no profile of its own limits, per phase.",
+        unit="A",
+        low=0,
+        high=MOST_AMPS,
+    )
+    offline_amps: float = _key(
+        MOST_AMPS,
+        "Most for each outlet without a link to the backend, per phase; profiles count all the same.",
+        unit="A",
+        low=0,
+        high=MOST_AMPS,
+    )
+    offline_after: float = _key(300.0, "How long the link must be gone for that.", unit="s", low=0, high=604_800)
+    unknown_time: str = _key(
+        "lowest",
+        "While the time is not known, a profile that goes by the clock counts with its lowest limit, or is ignored.",
+        choices=("lowest", "ignore"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutletConfig:
     """One outlet: one pilot, one contactor. Its rank, the 1.6 connectorId, is its position in this file."""
 
     evse: int = _key(MISSING, "Number of its EVSE; outlets of one EVSE exclude each other.", low=1, high=16, example=1)
     connector: int = _key(1, "Number of the connector at its EVSE.", low=1, high=16)
-    amps: float = _key(MISSING, "What contactor and wiring carry, per phase.", unit="A", low=6, high=80, example=32)
+    amps: float = _key(
+        MISSING, "What contactor and wiring carry, per phase.", unit="A", low=6, high=MOST_AMPS, example=32
+    )
     phases: int = _key(3, "Phases connected.", choices=("1", "3"))
     tethered: bool = _key(False, "A fixed cable: no proximity contact, no lock.")
     plug: str = _key("type2", "Kind of plug (IEC 62196-2); type1 only with a fixed cable.", choices=("type1", "type2"))
@@ -138,6 +174,12 @@ class OutletConfig:
         "Moniker of its energy meter; none: it has none.",
         pattern=rf"none|{MONIKER}",
         example="sim:/run/chargerd/world.sock?outlet=1",
+    )
+    min_amps: float = _key(
+        6.0, "Below this the outlet pauses: what the vehicles here do not charge with.", unit="A", low=6, high=32
+    )
+    begin_amps: float = _key(
+        6.0, "Below this the outlet offers nothing to a vehicle that does not charge yet.", unit="A", low=6, high=32
     )
     bay: str = _key(
         NO_BAY,
@@ -197,6 +239,7 @@ class Config:
     station: StationConfig
     csms: CsmsConfig
     authorization: AuthorizationConfig = AuthorizationConfig()
+    charging: ChargingConfig = ChargingConfig()
     outlets: tuple[OutletConfig, ...]
     guard: GuardConfig
     readers: tuple[ReaderConfig, ...] = ()
@@ -243,6 +286,7 @@ class Config:
             "station_vendor": self.station.vendor,
             "station_model": self.station.model,
             "station_serial": self.station.serial,
+            "phase_switching": "false",
             "station_phases": str(max(outlet.phases for outlet in self.outlets)),
             "security_profile": security_profile(self.csms.url, self.csms.password),
         }

@@ -91,8 +91,16 @@ def remote_start(draft: Draft, event: RemoteStart) -> None:
     asks = (
         event.token.kind not in known.UNASKED and not event.local and state.variables.get_bool("authorize_remote_start")
     )
-    remote = not event.local
-    asked = Asked(event.token, event.evse, event.outlet, 0, event.group, event.remote_id, remote, sure=not asks)
+    asked = Asked(
+        event.token,
+        event.evse,
+        event.outlet,
+        group=event.group,
+        remote_id=event.remote_id,
+        remote=not event.local,
+        sure=not asks,
+        profile=event.profile,
+    )
     place = _place(draft, asked) if allowed and state.reset is None else None
     if place is None:
         draft.do(Answer(event.ask, Outcome.REJECTED))
@@ -184,7 +192,7 @@ def grant(draft: Draft, asked: Asked, group: str | None, offline: bool = False) 
         refuse(draft, asked.evse)
         return
     visit = draft.visit(place) or Visit(draft.now)
-    auth = Authorisation(asked.token, draft.now, group, asked.remote, asked.remote_id, offline)
+    auth = Authorisation(asked.token, draft.now, group, asked.remote, asked.remote_id, offline, asked.profile)
     timeout = draft.state.variables.get_int("connection_timeout")
     connect_by = None if visit.plug else draft.now.mono + timeout
     draft.put_visit(place, visit)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chargerd.core.events import ResetKind
+from chargerd.core.profiles import Unit
 from chargerd.core.token import Token
 
 
@@ -112,6 +113,19 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Composite:
+    """A composite schedule: from unix second `start` for `duration` s, periods as (second, limit, phases).
+
+    Limits are amperes per phase or watts of all phases, with one decimal, rounded down.
+    """
+
+    start: int
+    duration: int
+    unit: Unit
+    periods: tuple[tuple[int, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The answer to the question `ask`. `tx`: the transaction already running.
 
@@ -123,6 +137,7 @@ class Answer:
     tx: str | None = None
     why: str = ""
     lasting: bool = True
+    composite: Composite | None = None
 
 
 @dataclass(frozen=True, slots=True)

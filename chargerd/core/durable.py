@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from chargerd.core.commands import BootCause
+from chargerd.core.profiles import Installed
 from chargerd.core.state import Outlet, Reservation, Site, Station, Visit
 from chargerd.core.token import Verdict
 from chargerd.core.variables import Variables
@@ -47,6 +48,7 @@ def changed(old: Station | None, new: Station) -> dict[str, Json]:
     body |= entries("card", {} if old is None else old.cards, new.cards, lambda group: {"group": group})
     body |= entries("list", {} if old is None else old.local_list, new.local_list, pack)
     body |= entries("reservation", {} if old is None else old.reservations, new.reservations, pack)
+    body |= entries("profile", {} if old is None else old.profiles, new.profiles, pack)
     return body
 
 
@@ -98,6 +100,7 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
         reservations=MappingProxyType(
             {int(key): unpack(Reservation, body) for key, body in _found(found, "reservation/")}
         ),
+        profiles=MappingProxyType({key: unpack(Installed, body) for key, body in _found(found, "profile/")}),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from chargerd.core.profiles import Profile, Purpose, Unit
 from chargerd.core.token import Token, Verdict
 from hal.api import MeterReading
 
@@ -172,7 +173,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemoteStart:
-    """`outlet` None: any of `evse`, or of the station. `local`: from the local command line, no authority is asked."""
+    """`outlet` None: any of `evse`, or of the station. `local`: from the local command line, no authority is asked.
+
+    `profile`: a sound TxProfile for the transaction that begins with it.
+    """
 
     ask: int
     token: Token
@@ -181,6 +185,7 @@ class RemoteStart:
     group: str | None = None
     local: bool = False
     evse: int | None = None
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +308,36 @@ class SetAsked:
     values: tuple[tuple[str, str], ...] = field(repr=False)  # a password may be among them (A01.FR.12)
 
 
+@dataclass(frozen=True, slots=True)
+class ProfileSet:
+    """`place` is the outlet, 0 the station; it need not exist. A TxProfile without `tx` is for what runs there."""
+
+    ask: int
+    place: int
+    profile: Profile
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilesCleared:
+    """By its id, or all that fit what is given (`profiles.cleared`)."""
+
+    ask: int
+    id: int | None = None
+    place: int | None = None
+    purpose: Purpose | None = None
+    level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompositeAsked:
+    """What the limits of an outlet, or of the station (0), come to for `duration` s; `unit` None: ours to choose."""
+
+    ask: int
+    place: int
+    duration: int
+    unit: Unit | None = None
+
+
 # ---------------------------------------------------------------- the technician, the system and time say
 
 
@@ -347,5 +382,6 @@ Event = (
     | LinkUp | LinkDown | BootAnswered | AuthorizeAnswered | TransactionAnswered
     | RemoteStart | RemoteStop | UnlockAsked | AvailabilityAsked | ResetAsked
     | ClearCacheAsked | CachePut | ListSent | ReserveAsked | CancelReservationAsked | TriggerAsked | SetAsked
+    | ProfileSet | ProfilesCleared | CompositeAsked
     | SecurityNoticed | CardsChanged | PowerRestored | Storage | Stop | Wake
 )  # fmt: skip

@@ -1,41 +1,22 @@
-"""What each outlet may have, whether its cable is held, and what its lamp shows: followed from the state each step.
+"""Power at each outlet, whether its cable is held, and what its lamp shows: followed from the state each step.
 
-The permit names the vehicle it is for; the guard decides whether power really flows.
+The permit (`core.permits`) names the vehicle it is for; the guard decides whether power really flows.
 """
 
 from __future__ import annotations
 
-import math
-
+from chargerd.core import permits
 from chargerd.core.authorize import connected
-from chargerd.core.commands import Lamp, SetPermit, Show, WishLock
+from chargerd.core.commands import Lamp, Show, WishLock
 from chargerd.core.draft import Draft
-from chargerd.core.points import ENERGY
 from chargerd.core.records import ChargingState
-from chargerd.core.sharing import share
 from chargerd.core.state import Outlet, Station
-from chargerd.core.status import FLOWS, LOWEST_AMPS, barred, beginning, blocking, charging_state, leaving, reserved
+from chargerd.core.status import FLOWS, charging_state, leaving, reserved
 from hal.api import MeterReading
 
-SETTLING = 7.0  # s until silence is told: self-test and lock, then up to 5 s of a vehicle (IEC 61851-1 A.6 #6)
 STILL = 20.0  # s without a charging current until the vehicle has paused, and not only not begun
 VOLTS = 230.0
 LEAVING = 0.5  # s from the contactor's opening until it is clear that the vehicle is still there
-
-
-def entitled(station: Station, outlet: Outlet) -> bool:
-    """Everything on the daemon's side of the lease says yes."""
-    visit, live = outlet.visit, outlet.live
-    if visit is None or visit.auth is None or not live.known or blocking(station, outlet):
-        return False
-    if not live.plug or visit.plug != live.plug:
-        return False
-    if barred(outlet):
-        return False
-    tx = visit.tx
-    if station.window.start == {ENERGY}:  # only power itself lets the transaction begin
-        return beginning(station) if tx is None else tx.stopping is None
-    return tx is not None and tx.told and tx.stopping is None and tx.reading_by is None
 
 
 def switched(draft: Draft, rank: int, on: bool) -> None:
@@ -69,35 +50,11 @@ def _flows(reading: MeterReading) -> bool:
 
 
 def settle(draft: Draft) -> None:
-    _permits(draft)
+    permits.settle(draft)
     for rank in draft.ranks():
         _settled(draft, rank)
         _lock(draft, rank)
         _lamp(draft, rank)
-
-
-def _permits(draft: Draft) -> None:
-    served = [o for o in draft.state.outlets if entitled(draft.state, o)]
-    served.sort(key=lambda o: o.visit.auth.at.mono if o.visit and o.visit.auth else 0.0)
-    wants = {o.site.rank: min(o.site.amps, o.live.cable_amps or math.inf) for o in served}
-    shares = share(draft.state.site.max_amps, wants)
-    for rank in draft.ranks():
-        outlet = draft.outlet(rank)
-        live = outlet.live
-        if not live.known:
-            continue
-        amps = math.floor(shares.get(rank, 0.0) * 10) / 10
-        free = outlet.visit is None
-        available = not free or draft.state.in_service(outlet)
-        wanted = (live.plug, amps, outlet.site.phases, available)
-        if wanted != live.permit:
-            draft.do(SetPermit(rank, *wanted))
-            raised = amps >= LOWEST_AMPS and (live.permit is None or live.permit[1] < LOWEST_AMPS)
-            draft.set_live(
-                rank,
-                permit=wanted,
-                settling_until=draft.now.mono + SETTLING if raised and not live.powered else live.settling_until,
-            )
 
 
 def _settled(draft: Draft, rank: int) -> None:

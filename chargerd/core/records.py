@@ -143,4 +143,16 @@ class Session:
     reason: Reason
 
 
-Record = Transaction | Sampled | Faulted | Security | Session
+@dataclass(frozen=True, slots=True)
+class LimitChanged:
+    """What an outlet may give to its transaction has changed: amperes per phase on so many phases, and why."""
+
+    at: Moment
+    outlet: int
+    tx: str
+    amps: float
+    phases: int
+    source: str
+
+
+Record = Transaction | Sampled | Faulted | Security | Session | LimitChanged

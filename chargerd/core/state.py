@@ -8,20 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
 from types import MappingProxyType
 
 from chargerd.core.commands import BootCause, Lamp
 from chargerd.core.events import BootStatus, ResetKind
 from chargerd.core.moment import Moment
+from chargerd.core.profiles import NONE, Profile, Profiles
 from chargerd.core.records import Cause, ChargingState, Reason
 from chargerd.core.token import Token, Verdict
 from chargerd.core.variables import Variables
 from hal.api import MeterReading
 
 
+class Switching(StrEnum):
+    NEVER = "never"
+    PROFILE = "profile"
+    AUTO = "auto"
+
+
 @dataclass(frozen=True, slots=True)
 class OutletSite:
-    """What was installed: rank (1.6 connectorId), EVSE and connector number (2.x), fuse amps, phases."""
+    """What was installed: rank (1.6 connectorId), EVSE and connector number (2.x), fuse amps, phases.
+
+    `least`: amperes below which the vehicles that come here do not charge; `begin`: below which they do not begin.
+    `switching`: the phases can be reduced to one - never, where a profile names one phase, or also where a limit in
+    watts is too low for three.
+    """
 
     rank: int
     evse: int
@@ -31,6 +45,9 @@ class OutletSite:
     tethered: bool = False
     metered: bool = True
     bay: bool = False  # a detector tells whether its parking bay is taken
+    least: float = 6.0
+    begin: float = 6.0
+    switching: Switching = Switching.NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +59,25 @@ class TxWindow:
 
     start: frozenset[str]
     stop: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the installer says where the specification leaves it open.
+
+    `volts` count for limits in watts (K01.FR.50). `without`: most amperes for a transaction that no profile of its own
+    limits; `offline`: most after `offline_after` s without a link. `unknown`: while the time is not known profiles that
+    go by it count with their lowest limit. A vehicle's phases are switched at most `switches` times, `switch_rest` s
+    apart.
+    """
+
+    volts: float = 230.0
+    without: float = inf
+    offline: float = inf
+    offline_after: float = 300.0
+    unknown: bool = True
+    switches: int = 10
+    switch_rest: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +95,15 @@ class Site:
     allow_unmetered: bool = False
     window: TxWindow | None = None
     waits: bool = False
+    policy: Policy = Policy()
 
 
 @dataclass(frozen=True, slots=True)
 class Authorisation:
-    """`remote_id` is the backend's number of the start request; `remote` that it came from there at all."""
+    """`remote_id` is the backend's number of the start request; `remote` that it came from there at all.
+
+    `profile`: a TxProfile that waits for the transaction to begin.
+    """
 
     token: Token
     at: Moment
@@ -71,6 +111,7 @@ class Authorisation:
     remote: bool = False
     remote_id: int | None = None
     offline: bool = False  # granted without asking the authority
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +173,23 @@ class Unlocking:
 
 
 @dataclass(frozen=True, slots=True)
+class Manners:
+    """What the vehicle of this plug has shown of itself, and what was done with its phases.
+
+    `phases`: those seen carrying current, from 1 on; all that it uses once `surely`. `sated`: it was offered power and
+    took none.
+    """
+
+    plug: int = 0
+    phases: frozenset[int] = frozenset()
+    since: float | None = None  # monotonic; current has flowed without a break
+    surely: bool = False
+    sated: bool = False
+    switches: int = 0
+    switched_at: float | None = None  # monotonic
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """What is known of an outlet at this moment; `known` after the guard's first word."""
 
@@ -151,6 +209,9 @@ class Live:
     next_sample: float | None = None  # monotonic; of the running transaction
     settling_until: float | None = None  # monotonic; power was just offered or went off: the last word stands
     permit: tuple[int, float, int, bool] | None = None  # plug, amps, phases, available: as last commanded
+    ebb: tuple[float, float] | None = None  # amperes that the vehicle may still take, until then (monotonic)
+    limit: tuple[float, int, str] | None = None  # amperes, phases, source: as last told of the transaction
+    manners: Manners = Manners()
     lock: bool | None = None  # as last wished
     lamp: Lamp | None = None
     refused_until: float | None = None
@@ -201,6 +262,7 @@ class Asked:
     remote_id: int | None = None
     remote: bool = False
     sure: bool = False
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +280,8 @@ class Station:
     variables: Variables
     lobby: Visit | None = None
     online: bool = False
+    offline_since: float | None = None  # monotonic
+    profiles: Profiles = field(default_factory=lambda: NONE)
     boot: Boot = Boot()
     operative: bool = True
     shut: frozenset[int] = frozenset()  # EVSEs that were set out of service as such (G03)

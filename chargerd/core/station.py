@@ -16,12 +16,15 @@ from chargerd.core import (
     authorize,
     availability,
     boot,
+    charging,
     known,
+    limits,
     local_list,
     metering,
     power,
     reservation,
     transaction,
+    vehicle,
     visit,
 )
 from chargerd.core.commands import Answer, BootCause, Command, Outcome, SendHeartbeat, SendStatus
@@ -37,6 +40,7 @@ from chargerd.core.events import (
     CancelReservationAsked,
     CardsChanged,
     ClearCacheAsked,
+    CompositeAsked,
     Event,
     Fault,
     GuardLost,
@@ -47,6 +51,8 @@ from chargerd.core.events import (
     OutletTruth,
     Power,
     PowerRestored,
+    ProfilesCleared,
+    ProfileSet,
     RemoteStart,
     RemoteStop,
     ReserveAsked,
@@ -165,6 +171,12 @@ def _take(draft: Draft, event: Event) -> None:
         case SetAsked(ask, values):
             _set(draft, values)
             draft.do(Answer(ask, Outcome.ACCEPTED))
+        case ProfileSet():
+            charging.set_profile(draft, event)
+        case ProfilesCleared():
+            charging.clear(draft, event)
+        case CompositeAsked():
+            charging.composite(draft, event)
         case SecurityNoticed(name, info):
             _notice(draft, name, info)
         case CardsChanged(cards):
@@ -193,6 +205,7 @@ def _settle(draft: Draft) -> None:
     for rank, _ in list(draft.visits()):
         visit.close(draft, rank)
     metering.settle(draft)
+    charging.settle(draft)
     power.settle(draft)
     for rank, _ in list(draft.visits()):
         transaction.tell_changes(draft, rank)
@@ -215,6 +228,7 @@ def _metered(draft: Draft, event: Metered) -> None:
     if event.reading is not None:
         draft.set_live(rank, reading=event.reading)
         power.drawn(draft, rank, event.reading)
+        vehicle.metered(draft, rank, event.reading)
     found = draft.visit(rank)
     if not event.asked or found is None or found.tx is None:
         return
@@ -337,8 +351,12 @@ def _deadlines(state: Station, now: Moment) -> Iterator[float]:
         yield now.mono
     for kept in state.reservations.values():
         yield now.mono + max(0.0, kept.expires - now.wall)
+    yield from limits.wakes(state, now)
     for outlet in state.outlets:
         yield from _live_deadlines(outlet.live, now.mono)
+        switched = outlet.live.manners.switched_at
+        if switched is not None and (rested := switched + state.site.policy.switch_rest) > now.mono:
+            yield rested
     for found in (state.lobby, *(o.visit for o in state.outlets)):
         if found is None:
             continue
@@ -359,6 +377,8 @@ def _live_deadlines(live: Live, now: float) -> Iterator[float]:
         yield live.next_sample
     if live.settling_until is not None:
         yield live.settling_until
+    if live.ebb is not None:
+        yield live.ebb[1]
     if live.refused_until is not None:
         yield live.refused_until
     if live.unlock is not None:

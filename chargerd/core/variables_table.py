@@ -111,7 +111,7 @@ TX_POINTS = (
 AVAILABILITY = ("Available", "Occupied", "Reserved", "Unavailable", "Faulted")
 TRANSFERS = ("HTTP", "HTTPS", "FTP", "FTPS", "SFTP")
 
-PROFILES = "Core,LocalAuthListManagement,Reservation,RemoteTrigger"  # of 1.6 (§3.2)
+PROFILES = "Core,LocalAuthListManagement,Reservation,SmartCharging,RemoteTrigger"  # of 1.6 (§3.2)
 ROTATIONS_MOST = 30
 _ROTATION = r"\d{1,3}\.(NotApplicable|Unknown|RST|RTS|SRT|STR|TRS|TSR)"
 _ROTATIONS = re.compile(rf"{_ROTATION}(,\s*{_ROTATION}){{0,{ROTATIONS_MOST - 1}}}", re.ASCII)
@@ -314,6 +314,10 @@ _FIXED = (
     _fixed("local_list_most", Kind.INT, "5000", "LocalAuthListMaxLength", ""),
     _fixed("send_list_most", Kind.INT, "1000", "SendLocalListMaxLength", ""),
     _fixed("reserve_any", Kind.BOOL, "true", "ReserveConnectorZeroSupported", ""),
+    _fixed("profile_levels", Kind.INT, "9", "ChargeProfileMaxStackLevel", ""),
+    _fixed("profile_units", Kind.MEMBERS, "Current,Power", "ChargingScheduleAllowedChargingRateUnit", ""),
+    _fixed("profile_periods", Kind.INT, "1000", "ChargingScheduleMaxPeriods", ""),
+    _fixed("profiles_most", Kind.INT, "20", "MaxChargingProfilesInstalled", ""),
     _fixed("sampled_measurands_most", Kind.INT, _MOST, "MeterValuesSampledDataMaxLength", ""),
     _fixed("aligned_measurands_most", Kind.INT, _MOST, "MeterValuesAlignedDataMaxLength", ""),
     _fixed("stop_measurands_most", Kind.INT, _MOST, "StopTxnSampledDataMaxLength", ""),
@@ -345,6 +349,7 @@ _FIXED = (
 
 _FACTS = (
     _fact("connectors", Kind.INT, "NumberOfConnectors", ""),
+    _fact("phase_switching", Kind.BOOL, "ConnectorSwitch3to1PhaseSupported", ""),
     _fact("now", Kind.TIME, "", "ClockCtrlr.DateTime"),
     _fact("station_id", Kind.TEXT, "", "SecurityCtrlr.Identity", longest=48),
     _fact("security_profile", Kind.INT, "", "SecurityCtrlr.SecurityProfile"),

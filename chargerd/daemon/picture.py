@@ -20,7 +20,7 @@ from chargerd.core.events import (
     VehicleOut,
 )
 from chargerd.core.moment import Moment
-from chargerd.core.records import Faulted, Record, Sampled, Security, Session, Transaction
+from chargerd.core.records import Faulted, LimitChanged, Record, Sampled, Security, Session, Transaction
 from chargerd.core.state import Outlet, Station, Visit
 from chargerd.core.status import LOWEST_AMPS, barred, blocking, charging_state, joint
 from chargerd.core.token import Token, recalled
@@ -160,7 +160,8 @@ def news(happened: Happened, before: Station) -> Iterator[Json]:
 
     status: outlet, status, was · card: token, evse · refused: outlet · plug: outlet, what · transaction: outlet, edge,
     cause, tx, state, token, register, reason · session: outlet, tx, token, energy_wh, reason · meter: outlet, register,
-    power · fault: outlet, fault, active · security: name, info · link: up · boot: status · storage: works.
+    power · limit: outlet, amps, phases, source · fault: outlet, fault, active · security: name, info · link: up ·
+    boot: status · storage: works.
     """
     after = happened.state
     match happened.event:
@@ -205,6 +206,8 @@ def _told(record: Record) -> Json:
             return {"kind": "fault", "outlet": rank, "fault": name, "active": active}
         case Security(name=name, info=info):
             return {"kind": "security", "name": name, "info": info}
+        case LimitChanged(outlet=rank, amps=amps, phases=phases, source=source):
+            return {"kind": "limit", "outlet": rank, "amps": amps, "phases": phases, "source": source}
         case Session():
             return {
                 "kind": "session",

@@ -15,17 +15,18 @@ import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import hal
 from chargerd import __version__
-from chargerd.config_schema import NO_BAY, NO_METER, Config, security_profile
+from chargerd.config_schema import MOST_AMPS, NO_BAY, NO_METER, Config, security_profile
 from chargerd.core import durable
 from chargerd.core.events import Fault, SecurityNoticed, Stop
 from chargerd.core.moment import Moment
-from chargerd.core.state import OutletSite, Site, Station, TxWindow
+from chargerd.core.state import OutletSite, Policy, Site, Station, TxWindow
 from chargerd.core.status import HISTORY_LOST, Joint, joint
 from chargerd.daemon.backend import Backend, LinkMaker
 from chargerd.daemon.charger import Charger
@@ -272,13 +273,37 @@ def _simulation(config: Config) -> Callable[[str, dict[str, Any]], Awaitable[Any
 
 def _site(config: Config) -> Site:
     outlets = tuple(
-        OutletSite(rank, o.evse, o.connector, o.amps, o.phases, o.tethered, o.meter != NO_METER, o.bay != NO_BAY)
+        OutletSite(
+            rank,
+            o.evse,
+            o.connector,
+            o.amps,
+            o.phases,
+            o.tethered,
+            o.meter != NO_METER,
+            o.bay != NO_BAY,
+            o.min_amps,
+            o.begin_amps,
+        )
         for rank, o in enumerate(config.outlets, 1)
     )
     free = not config.backend and config.authorization.mode == "free"
     local = None if config.backend else LOCAL_WINDOW
     waits = config.station.after_loss == "wait"
-    return Site(outlets, config.station.max_amps, config.backend, free, window=local, waits=waits)
+    rules = config.charging
+    policy = Policy(
+        volts=rules.volts,
+        without=_most(rules.without_profile),
+        offline=_most(rules.offline_amps),
+        offline_after=rules.offline_after,
+        unknown=rules.unknown_time == "lowest",
+    )
+    return Site(outlets, config.station.max_amps, config.backend, free, window=local, waits=waits, policy=policy)
+
+
+def _most(amps: float) -> float:
+    """No limit at all, where it is what no outlet exceeds."""
+    return amps if amps < MOST_AMPS else inf
 
 
 def _fold(loaded: Loaded) -> Fold:

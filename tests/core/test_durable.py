@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from chargerd.core.durable import restore, rows
 from chargerd.core.events import Fault, GuardLost, LinkDown, Power, PowerRestored
 from chargerd.core.records import Cause, Edge, Reason, Session
-from chargerd.core.sharing import share
 from chargerd.core.state import Live
 from chargerd.core.status import Joint
 from chargerd.core.variables import Variables
@@ -98,16 +94,3 @@ def test_the_lobby_cache_and_cards_survive() -> None:
     assert new.state.cache.keys() == {ANN.id.casefold()}
     assert new.state.outlet(1).live != Live()
     assert BOB.id.casefold() not in new.state.cache
-
-
-@given(
-    st.floats(0, 400),
-    st.dictionaries(st.integers(1, 8), st.floats(6, 80), max_size=8),
-)
-def test_shares_never_exceed_the_total_or_a_want(total: float, wants: dict[int, float]) -> None:
-    shares = share(total, wants)
-    assert shares.keys() == wants.keys()
-    assert sum(shares.values()) <= total + 1e-6
-    assert all(s == 0 or 6 <= s <= wants[rank] + 1e-9 for rank, s in shares.items())
-    if wants and total >= sum(wants.values()):
-        assert shares == wants

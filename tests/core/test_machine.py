@@ -21,7 +21,7 @@ from chargerd.core import events as ev
 from chargerd.core.commands import AskAuthorize, BootCause, ReadMeter, Restart, SendBoot, SetPermit, WishLock
 from chargerd.core.durable import changed, restore, rows
 from chargerd.core.moment import Moment
-from chargerd.core.power import entitled
+from chargerd.core.permits import entitled
 from chargerd.core.records import Edge, Reason, Record, Session, Transaction
 from chargerd.core.state import OutletSite, Site, Station, TxWindow
 from chargerd.core.station import initial, step, wake_at

@@ -160,7 +160,7 @@ def test_every_required_variable_of_2_0_1_is_there() -> None:
 def test_what_is_not_there_says_so() -> None:
     off = ["LocalAuthListCtrlr", "ReservationCtrlr", "SmartChargingCtrlr", "MonitoringCtrlr", "DisplayMessageCtrlr"]
     assert [get2(START, FACTS, Address(name, "Available")).value for name in off] == ["false"] * len(off)
-    profiles = ("Core", "LocalAuthListManagement", "Reservation", "RemoteTrigger")
+    profiles = ("Core", "LocalAuthListManagement", "Reservation", "SmartCharging", "RemoteTrigger")
     assert START.get_list("feature_profiles") == profiles
 
 
@@ -265,7 +265,8 @@ def test_all_keys_with_their_values() -> None:
     keys = {key.key: (key.readonly, key.value) for key in keys16(START, FACTS)}
     assert keys["HeartbeatInterval"] == (False, "300")
     assert keys["NumberOfConnectors"] == (True, "3")
-    assert keys["SupportedFeatureProfiles"] == (True, "Core,LocalAuthListManagement,Reservation,RemoteTrigger")
+    features = "Core,LocalAuthListManagement,Reservation,SmartCharging,RemoteTrigger"
+    assert keys["SupportedFeatureProfiles"] == (True, features)
     assert keys["MeterValuesSampledData"] == (False, "Energy.Active.Import.Register")
     assert keys["StopTxnSampledData"] == (False, "")
     assert not any("assword" in key for key in keys)

@@ -1,4 +1,4 @@
-"""OCPP 1.6J, Core and RemoteTrigger: the words in both directions, put together from the files beside this one."""
+"""OCPP 1.6J, Core, RemoteTrigger, SmartCharging: words in both directions, put together from the files beside this."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Dialect16:
         return requests.handle(ask, action, payload, fold, station, facts)
 
     def answer(self, action: str, request: Json, context: Json, answer: Answer, fold: Fold, station: Station) -> Reply:
-        return requests.answer(action, context, answer)
+        return requests.answer(action, request, context, answer)
 
 
 def _boot(identity: Identity) -> Json:

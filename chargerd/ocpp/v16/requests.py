@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chargerd.core import local_list
+from chargerd.core.charging import bounds
 from chargerd.core.commands import Answer, Outcome
 from chargerd.core.events import (
     AvailabilityAsked,
     BootStatus,
     CancelReservationAsked,
     ClearCacheAsked,
+    CompositeAsked,
     ListSent,
+    ProfilesCleared,
+    ProfileSet,
     RemoteStart,
     RemoteStop,
     ReserveAsked,
@@ -23,11 +27,13 @@ from chargerd.core.events import (
     Triggered,
     UnlockAsked,
 )
+from chargerd.core.profiles import Profile, Purpose, flaw
 from chargerd.core.state import Station
 from chargerd.core.token import Token
 from chargerd.core.variables import Outcome as Setting
 from chargerd.core.variables import keys16, set16
 from chargerd.ocpp.dialect import Ask, Fold, Json, Refuse, Reply
+from chargerd.ocpp.v16.profiles import composite, profile_of, purpose_of, unit_of
 from chargerd.ocpp.v16.status import statuses
 from chargerd.ocpp.v16.transactions import running
 from chargerd.ocpp.v16.words import moment, verdict
@@ -35,7 +41,6 @@ from chargerd.ocpp.v16.words import moment, verdict
 # Features that are not there, and that have a word of their own for it; the others are refused as NotSupported.
 _ABSENT: Mapping[str, Json] = {
     "DataTransfer": {"status": "UnknownVendorId"},  # §4.3
-    "SetChargingProfile": {"status": "NotSupported"},
 }
 _TRIGGERED = {
     "BootNotification": Triggered.BOOT,
@@ -51,6 +56,7 @@ _SETTING = {
 }  # everything else: NotSupported (§5.3)
 _WORDS = {  # beside Accepted and Rejected
     ("ChangeAvailability", Outcome.SCHEDULED): "Scheduled",
+    ("ClearChargingProfile", Outcome.REJECTED): "Unknown",
     ("TriggerMessage", Outcome.NOT_IMPLEMENTED): "NotImplemented",
     ("SendLocalList", Outcome.NOT_SUPPORTED): "NotSupported",
     ("SendLocalList", Outcome.VERSION_MISMATCH): "VersionMismatch",
@@ -95,13 +101,22 @@ def handle(
             return _reserve(ask, payload, station)
         case "CancelReservation":
             return Ask(CancelReservationAsked(ask, payload["reservationId"]))
+        case "SetChargingProfile":
+            return _set_profile(ask, payload, fold, station)
+        case "ClearChargingProfile":
+            return Ask(_clear_profiles(ask, payload))
+        case "GetCompositeSchedule":
+            unit = unit_of(payload.get("chargingRateUnit"))
+            return Ask(CompositeAsked(ask, payload["connectorId"], payload["duration"], unit))
     if action in _ABSENT:
         return Reply(dict(_ABSENT[action]))
     return Refuse("NotSupported", f"{action}: this charge point has no such feature")
 
 
-def answer(action: str, context: Json, answer: Answer) -> Reply:
+def answer(action: str, request: Json, context: Json, answer: Answer) -> Reply:
     """The station's answer in the action's own words; `context` may hold the word for Accepted."""
+    if answer.composite is not None:
+        return Reply(composite(request["connectorId"], answer.composite))
     if answer.outcome is Outcome.ACCEPTED:
         return _say(context.get("status", "Accepted"))
     return _say(_WORDS.get((action, answer.outcome), _REFUSED.get(action, "Rejected")))
@@ -145,11 +160,34 @@ def _change_configuration(ask: int, payload: Json, station: Station, facts: Mapp
 
 
 def _remote_start(ask: int, payload: Json, station: Station) -> Reply | Ask:
-    """§5.11. Without smart charging a chargingProfile is ignored, as its note says; connectorId must be above 0."""
-    rank = payload.get("connectorId")
-    if rank is not None and not _known(station, rank):
+    """§5.11: connectorId must be above 0; a chargingProfile must be a TxProfile, and one that can be taken."""
+    rank, told = payload.get("connectorId"), payload.get("chargingProfile")
+    profile = None if told is None else profile_of(told)
+    if (rank is not None and not _known(station, rank)) or (profile is not None and not _fits(profile, station)):
         return _say("Rejected")
-    return Ask(RemoteStart(ask, Token(payload["idTag"]), rank))
+    return Ask(RemoteStart(ask, Token(payload["idTag"]), rank, profile=profile))
+
+
+def _fits(profile: Profile, station: Station) -> bool:
+    return profile.purpose is Purpose.TX and flaw(profile, bounds(station.variables)) is None
+
+
+def _set_profile(ask: int, payload: Json, fold: Fold, station: Station) -> Reply | Ask:
+    """§5.16; a transactionId counts only with a TxProfile, and must then be of a transaction that runs."""
+    told = payload["csChargingProfiles"]
+    profile, number = profile_of(told), told.get("transactionId")
+    if profile.purpose is Purpose.TX and number is not None:
+        tx = running(fold, station, number)
+        if tx is None:
+            return _say("Rejected")
+        profile = profile_of(told, tx)
+    return Ask(ProfileSet(ask, payload["connectorId"], profile))
+
+
+def _clear_profiles(ask: int, payload: Json) -> ProfilesCleared:
+    """§6.13: a profile by its id, or those that fit all that is given; connector 0 is the station."""
+    purpose = purpose_of(payload.get("chargingProfilePurpose"))
+    return ProfilesCleared(ask, payload.get("id"), payload.get("connectorId"), purpose, payload.get("stackLevel"))
 
 
 def _remote_stop(ask: int, payload: Json, fold: Fold, station: Station) -> Reply | Ask:

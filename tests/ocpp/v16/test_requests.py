@@ -147,19 +147,9 @@ def test_a_change_that_needs_a_restart_says_so_once_it_is_kept() -> None:
 
 # ---------------------------------------------------------------- remote start and stop
 
-PROFILE = {
-    "chargingProfileId": 1,
-    "stackLevel": 0,
-    "chargingProfilePurpose": "TxProfile",
-    "chargingProfileKind": "Relative",
-    "chargingSchedule": {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 6.3}]},
-}
-
 
 @pytest.mark.req("1.6 §5.11")
-@pytest.mark.parametrize(
-    ("more", "outlet"), [({}, None), ({"connectorId": 2}, 2), ({"connectorId": 1, "chargingProfile": PROFILE}, 1)]
-)
+@pytest.mark.parametrize(("more", "outlet"), [({}, None), ({"connectorId": 2}, 2)])
 def test_remote_start(more: Json, outlet: int | None) -> None:
     asked = asks("RemoteStartTransaction", {"idTag": CARD.id, **more})
     assert asked == RemoteStart(ASK, Token(CARD.id), outlet)
@@ -309,12 +299,11 @@ def test_a_trigger_for_values_that_nobody_chose() -> None:
 # ---------------------------------------------------------------- what is not there
 
 
-@pytest.mark.req("1.6 §4.3", "1.6 §5.10", "1.6 §5.15", "1.6 §5.16")
+@pytest.mark.req("1.6 §4.3", "1.6 §5.10", "1.6 §5.15")
 @pytest.mark.parametrize(
     ("action", "payload", "reply"),
     [
         ("DataTransfer", {"vendorId": "org.example", "data": "x"}, {"status": "UnknownVendorId"}),
-        ("SetChargingProfile", {"connectorId": 0, "csChargingProfiles": PROFILE}, {"status": "NotSupported"}),
     ],
 )
 def test_absent_features_with_a_word_of_their_own(action: str, payload: Json, reply: Json) -> None:
@@ -327,8 +316,6 @@ def test_absent_features_with_a_word_of_their_own(action: str, payload: Json, re
     [
         "GetDiagnostics",
         "UpdateFirmware",
-        "ClearChargingProfile",
-        "GetCompositeSchedule",
         "ExtendedTriggerMessage",
         "SignedUpdateFirmware",
         "InstallCertificate",
