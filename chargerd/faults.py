@@ -163,6 +163,11 @@ GUARD: Mapping[str, Fault] = MappingProxyType(
 STATION: Mapping[str, Fault] = MappingProxyType(
     {
         "PowerMeterFailure": Fault("the meter does not answer", "check its supply, bus wiring, address and speed"),
+        "ReaderFailure": Fault(
+            "a card reader does not work, charging goes on",
+            "do what chargerctl status says of it under Device",
+            stops=False,
+        ),
         "DaemonLost": Fault(
             "chargerd does not run",
             "systemctl status chargerd; journalctl -u chargerd -e",

@@ -3,7 +3,7 @@
 Boards   `sim:/path/world.sock`, `pi:name` of a board file
 Meters   `sim:/path/world.sock?outlet=1`, `modbus:rtu:/dev/ttyUSB0?model=…`
 Bays     `sim:/path/world.sock?outlet=1`
-Readers  `sim:/path/world.sock?reader=station`, `pcsc:reader name`
+Readers  `sim:/path/world.sock?reader=station`, `pcsc:reader name?lights=acr122&bytes=reversed`
 """
 
 from __future__ import annotations

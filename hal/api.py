@@ -21,6 +21,10 @@ class MissingExtra(DeviceError):
     """A configured device needs an optional package that is not installed; the text names the command."""
 
 
+class CardRefused(DeviceError):
+    """The reader is well, but this card cannot identify anybody; the text says why, and never its number."""
+
+
 # ---------------------------------------------------------------- the guard's hardware: one outlet
 
 
@@ -198,7 +202,14 @@ class Card:
 
 
 class CardReader(Protocol):
-    async def next(self) -> Card:
-        """The next tap; one tap is one tap however long the card is held."""
+    async def next(self) -> Card | None:
+        """The next tap; one tap is one tap however long the card is held.
+
+        `CardRefused`: a card was held that cannot be used. Any other DeviceError: the reader does not work, ask again;
+        None: it works again.
+        """
+
+    def answered(self, accepted: bool) -> None:
+        """Show this to whoever holds the card still, where the reader can; returns at once and never raises."""
 
     async def close(self) -> None: ...

@@ -16,7 +16,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from chargerd.core import known, reservation
-from chargerd.core.commands import Answer, AskAuthorize, Outcome
+from chargerd.core.commands import Answer, AnswerTap, AskAuthorize, Outcome
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import AuthorizeAnswered, BootStatus, RemoteStart, RemoteStop, TokenSeen, TransactionAnswered
 from chargerd.core.points import AUTHORIZED
@@ -163,7 +163,7 @@ def _bound(draft: Draft, asked: Asked) -> Asked:
 def _apply(draft: Draft, asked: Asked, verdict: Verdict | None, offline: bool = False) -> None:
     left = asked.plug and draft.outlet(asked.outlet or 1).live.plug != asked.plug
     if verdict is None or left:
-        refuse(draft, asked.evse)
+        _refuse(draft, asked)
     elif not _group_stops(draft, asked, verdict):
         grant(draft, asked, verdict.group or asked.group, offline)
 
@@ -181,6 +181,7 @@ def _group_stops(draft: Draft, asked: Asked, verdict: Verdict | None) -> bool:
     for rank, visit in draft.visits():
         if _in_scope(draft, rank, asked.evse) and visit.auth is not None and visit.auth.group == verdict.group:
             deauthorise(draft, rank, Reason.LOCAL, Cause.STOP_AUTHORIZED, asked.token)
+            draft.do(AnswerTap(asked.token, True))
             return True
     return False
 
@@ -189,7 +190,7 @@ def grant(draft: Draft, asked: Asked, group: str | None, offline: bool = False) 
     """Bind the authorisation to the outlet it is for, or to the lobby until a cable decides."""
     place = _place(draft, replace(asked, group=group, sure=True))
     if place is None:
-        refuse(draft, asked.evse)
+        _refuse(draft, asked)
         return
     visit = draft.visit(place) or Visit(draft.now)
     auth = Authorisation(asked.token, draft.now, group, asked.remote, asked.remote_id, offline, asked.profile)
@@ -200,6 +201,14 @@ def grant(draft: Draft, asked: Asked, group: str | None, offline: bool = False) 
     draft.set_visit(place, auth=auth, evse=evse, connect_by=connect_by, held=None, barred_at=None)
     if visit.tx is not None:
         draft.set_tx(place, token=None)  # told anew, though it be the same token (E02.FR.01, F01.FR.19)
+    if not asked.remote:
+        draft.do(AnswerTap(asked.token, True))
+
+
+def _refuse(draft: Draft, asked: Asked) -> None:
+    refuse(draft, asked.evse)
+    if not asked.remote:
+        draft.do(AnswerTap(asked.token, False))
 
 
 def refuse(draft: Draft, evse: int | None) -> None:
@@ -243,6 +252,8 @@ def _second_tap(draft: Draft, rank: int, token: Token, evse: int | None) -> None
     draft.set_visit(rank, held=None)
     if visit.auth is None and visit.plug and visit.parted:  # E09.FR.01
         decide(draft, Asked(token, evse))
+    else:
+        draft.do(AnswerTap(token, True))
 
 
 def _place(draft: Draft, asked: Asked) -> int | None:

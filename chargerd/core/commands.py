@@ -51,6 +51,14 @@ class Show:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerTap:
+    """What became of this card: for the reader at which it is held still."""
+
+    token: Token
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReadMeter:
     """Take a fresh reading; `Metered(asked=True)` follows within 2 s."""
 
@@ -148,5 +156,6 @@ class Restart:
 
 
 Command = (
-    SetPermit | WishLock | Show | ReadMeter | AskAuthorize | SendBoot | SendHeartbeat | SendStatus | Answer | Restart
-)
+    SetPermit | WishLock | Show | AnswerTap | ReadMeter
+    | AskAuthorize | SendBoot | SendHeartbeat | SendStatus | Answer | Restart
+)  # fmt: skip

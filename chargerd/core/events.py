@@ -94,6 +94,13 @@ class TokenSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class CardUnusable:
+    """A card was held at a reader of one EVSE, or of the whole station, that can identify nobody."""
+
+    evse: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Metered:
     """A reading was taken; `asked`: it answers `ReadMeter`. `reading` None: the meter did not answer in time."""
 
@@ -378,7 +385,7 @@ class Wake:
 
 Event = (
     CableIn | CableOut | VehicleIn | VehicleOut | VehicleReady | Power | Fault | OutletTruth | GuardLost
-    | TokenSeen | Metered | Bay
+    | TokenSeen | CardUnusable | Metered | Bay
     | LinkUp | LinkDown | BootAnswered | AuthorizeAnswered | TransactionAnswered
     | RemoteStart | RemoteStop | UnlockAsked | AvailabilityAsked | ResetAsked
     | ClearCacheAsked | CachePut | ListSent | ReserveAsked | CancelReservationAsked | TriggerAsked | SetAsked

@@ -39,6 +39,7 @@ from chargerd.core.events import (
     CachePut,
     CancelReservationAsked,
     CardsChanged,
+    CardUnusable,
     ClearCacheAsked,
     CompositeAsked,
     Event,
@@ -134,6 +135,8 @@ def _take(draft: Draft, event: Event) -> None:
             draft.set_live(rank, bay=occupied)
         case TokenSeen():
             authorize.token_seen(draft, event)
+        case CardUnusable(evse):
+            authorize.refuse(draft, evse)
         case LinkUp(anew):
             boot.link_up(draft, anew)
         case LinkDown():

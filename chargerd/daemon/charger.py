@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from chargerd.core import durable, station
 from chargerd.core.commands import (
     Answer,
+    AnswerTap,
     AskAuthorize,
     Command,
     Outcome,
@@ -114,6 +115,7 @@ class Charger:
         self._poison: deque[float] = deque(maxlen=POISON_MOST)
         self._poisoned = 0
         self.on_variables: Callable[[], None] = lambda: None
+        self.on_tap: Callable[[AnswerTap], None] = lambda command: None
         self.watchers: set[Callable[[Happened], None]] = set()
 
     def begin(self, rebooted: bool, away: float | None = None) -> None:
@@ -266,6 +268,8 @@ class Charger:
                 self.guard.lock(command)
             case Show():
                 self.guard.show(command)
+            case AnswerTap():
+                self.on_tap(command)
             case ReadMeter(rank):
                 self.meters.ask(rank)
             case Answer():

@@ -2,6 +2,8 @@
 
 A meter is read once a second. What is asked for (`ask`) gets a fresh reading within 2 s or None. Three misses in a row
 are a fault of that outlet until the meter answers again. A detector that does not answer three times detects nothing.
+A reader that has not worked for half a minute is a fault of the station that stops nothing. It is shown what became of
+a card while that is still held.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from chargerd.core.events import Bay, Event, Fault, Metered, TokenSeen
+from chargerd.core.commands import AnswerTap
+from chargerd.core.events import Bay, CardUnusable, Event, Fault, Metered, TokenSeen
 from chargerd.core.token import Token
-from hal.api import BayDetector, CardReader, DeviceError, Meter, MeterReading
+from hal.api import BayDetector, CardReader, CardRefused, DeviceError, Meter, MeterReading
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +26,12 @@ POLL_WAIT = 5.0  # s until a meter that hangs is asked anew
 IDLE_EVERY = 10.0
 ASKED_WAIT = 1.9  # s; the core gives up after 2
 MISSES = 3
-READER_RETRY = 5.0
+READER_RETRY = 1.0
+READER_GRACE = 30.0  # s: a service is restarted, a plug drawn and pushed in again
+CLOSING = 2.0  # s
 
 METER_FAULT = "PowerMeterFailure"
+READER_FAULT = "ReaderFailure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,9 @@ class Devices:
         self._locks = {rank: asyncio.Lock() for rank in meters}
         self._misses = dict.fromkeys(meters, 0)
         self._tasks: dict[asyncio.Task[None], None] = {}
+        self._lost: dict[str, asyncio.TimerHandle] = {}  # readers that do not work
+        self._failed: set[str] = set()  # those for too long
+        self._held: dict[str, Token] = {}  # the last card of a reader, until it is answered
         self.readings: dict[int, MeterReading] = {}
         self.errors: dict[str, str] = {}
         """What does not work at present: device → why, for people to look at."""
@@ -69,6 +78,8 @@ class Devices:
         """Fall silent, as a killed process does."""
         for task in list(self._tasks):
             task.cancel()
+        for grace in self._lost.values():
+            grace.cancel()
 
     async def stop(self) -> None:
         tasks = list(self._tasks)
@@ -76,18 +87,28 @@ class Devices:
         await asyncio.gather(*tasks, return_exceptions=True)
         readers = (reader.device for reader in self._readers)
         devices: list[Meter | CardReader | BayDetector] = [*self._meters.values(), *readers, *self._bays.values()]
-        for device in devices:
-            try:
-                async with asyncio.timeout(1.0):
-                    await device.close()
-            except (DeviceError, TimeoutError) as e:
-                log.warning("closing a device: %s", e)
+        await asyncio.gather(*map(self._close, devices))
 
     def ask(self, rank: int) -> None:
         """`Metered(asked=True)` follows within 2 s."""
         self._spawn(self._answer(rank))
 
+    def answer_tap(self, command: AnswerTap) -> None:
+        """Show it at the reader that had this card last."""
+        for reader in self._readers:
+            held = self._held.get(reader.name)
+            if held is not None and held.same(command.token):
+                del self._held[reader.name]
+                reader.device.answered(command.accepted)
+
     # ---- inside
+
+    async def _close(self, device: Meter | CardReader | BayDetector) -> None:
+        try:
+            async with asyncio.timeout(CLOSING):
+                await device.close()
+        except (DeviceError, TimeoutError) as e:
+            log.warning("closing a device: %s", e or "it takes too long")
 
     def _spawn(self, job: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(job)
@@ -170,12 +191,40 @@ class Devices:
         while True:
             try:
                 card = await reader.device.next()
+            except CardRefused as e:
+                log.warning("%s: %s", reader.name, e)
+                self._reader_works(reader)
+                reader.device.answered(False)
+                self._feed(CardUnusable(reader.evse))
             except Exception as e:
-                why = str(e) or type(e).__name__
-                if self.errors.get(reader.name) != why:
-                    log.error("%s: %s", reader.name, why, exc_info=None if isinstance(e, DeviceError) else e)
-                self.errors[reader.name] = why
+                self._reader_fails(reader, e)
                 await asyncio.sleep(READER_RETRY)
-                continue
-            self.errors.pop(reader.name, None)
-            self._feed(TokenSeen(Token(card.uid, card.kind), reader.evse))
+            else:
+                self._reader_works(reader)
+                if card is not None:
+                    token = self._held[reader.name] = Token(card.uid, card.kind)
+                    self._feed(TokenSeen(token, reader.evse))
+
+    def _reader_fails(self, reader: Reader, error: Exception) -> None:
+        name, why = reader.name, str(error) or type(error).__name__
+        if self.errors.get(name) != why:
+            log.error("%s: %s", name, why, exc_info=None if isinstance(error, DeviceError) else error)
+        self.errors[name] = why
+        if name not in self._lost:
+            self._lost[name] = asyncio.get_running_loop().call_later(READER_GRACE, self._reader_failed, name)
+
+    def _reader_failed(self, name: str) -> None:
+        self._failed.add(name)
+        if len(self._failed) == 1:
+            self._feed(Fault(0, READER_FAULT, True))
+
+    def _reader_works(self, reader: Reader) -> None:
+        name = reader.name
+        if name not in self._lost:
+            return
+        log.info("%s works again", name)
+        self.errors.pop(name, None)
+        self._lost.pop(name).cancel()
+        if self._failed == {name}:
+            self._feed(Fault(0, READER_FAULT, False))
+        self._failed.discard(name)

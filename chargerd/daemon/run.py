@@ -104,6 +104,7 @@ class Daemon:
             self._backend = Backend(config, self.charger, store, clock, loaded, fold, link, message_id, chance)
         self.link = None if self._backend is None else self._backend.link
         self.charger.on_variables = self._configure
+        self.charger.on_tap = self.devices.answer_tap
         self.operator = Operator(
             charger=self.charger,
             store=store,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hal.api import Card, DeviceError
+from hal.api import Card, CardRefused
 
 ABSENT = 1.0
 """Seconds that a card must be away before it can make another tap: cards flicker at the edge of the field."""
@@ -10,46 +10,56 @@ ABSENT = 1.0
 APART = 3.0
 """Seconds between two taps of the same card, at the least."""
 
-COLLISION = 0.2
-"""Seconds after a tap in which another card belongs to the same wallet, not to another driver."""
+TOGETHER = 0.5
+"""Seconds that the field must have been free of other cards: two in one wallet take turns, two drivers do not."""
 
-
-class CardRefused(DeviceError):
-    """The reader is well, but this card cannot identify anybody; the text says why."""
+_RANDOM = 0x08
+_CASCADE = 0x88
 
 
 def card(uid: bytes) -> Card:
     """The card with this UID, first byte on the wire first. `CardRefused` for a number that names no one card."""
     if len(uid) not in (4, 7, 10):
         raise CardRefused(f"card number of {len(uid)} bytes: only ISO 14443 cards with 4, 7 or 10 can be used")
-    if len(uid) == 4 and uid[0] == 0x08:
+    if len(uid) == 4 and uid[0] == _RANDOM:
         raise CardRefused(
             "card with a random number (a phone, a passport): it is another one at each tap; use a plain card"
         )
-    if len(uid) == 4 and uid[0] == 0x88:
+    if len(uid) == 4 and uid[0] == _CASCADE:
         raise CardRefused("the reader gave only the first part of a longer card number: update its firmware or driver")
     return Card(uid.hex().upper())
 
 
+def known_by(uid: bytes) -> bytes:
+    """By what a card is known while it is held: a random number is another one each time the field comes back."""
+    return uid[:1] if len(uid) == 4 and uid[0] == _RANDOM else uid
+
+
 class Taps:
-    """One reader's field: `present` and `absent` as they happen, times monotonic."""
+    """One reader's field: `present` and `absent` as they happen, times monotonic, cards by `known_by`."""
 
     def __init__(self) -> None:
-        self._last = b""
-        self._told = float("-inf")
-        self._left: float | None = None
+        self._here: bytes | None = None
+        self._left: dict[bytes, float] = {}
+        self._told: dict[bytes, float] = {}
 
-    def present(self, uid: bytes, now: float) -> bool:
-        """Does this card make a tap?"""
-        if now - self._told < COLLISION:
+    def present(self, card: bytes, now: float) -> bool:
+        """Does this card make a tap? What was there before was there until now."""
+        self.absent(now)
+        self._told = {one: at for one, at in self._told.items() if now - at < APART}
+        near = any(now - at < (ABSENT if one == card else TOGETHER) for one, at in self._left.items())
+        self._here = card
+        if near or card in self._told:
             return False
-        if uid == self._last and (self._left is None or now - self._left < ABSENT or now - self._told < APART):
-            self._left = None
-            return False
-        self._last, self._told, self._left = uid, now, None
+        self._told[card] = now
         return True
+
+    def lies(self, card: bytes) -> None:
+        """This card is there already when we begin to look: perhaps it has been since before a restart. No tap."""
+        self._here = card
 
     def absent(self, now: float) -> None:
         """The field is empty."""
-        if self._left is None:
-            self._left = now
+        if self._here is not None:
+            self._left = {one: at for one, at in self._left.items() if now - at < ABSENT} | {self._here: now}
+            self._here = None

@@ -11,14 +11,26 @@ class SimReader:
 
     def __init__(self, way: Way, reader: str = "station") -> None:
         self._way, self._reader = way, reader
+        self._lost = False
 
-    async def next(self) -> Card:
+    async def next(self) -> Card | None:
         """Raises DeviceError when the world is gone; call again to find it back."""
-        row = await self._way.call("cards.next", {"reader": self._reader}, timeout=None)
+        if self._lost:
+            await self._way.call("sim.state", {})
+            self._lost = False
+            return None
+        try:
+            row = await self._way.call("cards.next", {"reader": self._reader}, timeout=None)
+        except DeviceError:
+            self._lost = True
+            raise
         try:
             return Card(**row)
         except TypeError:
             raise DeviceError(f"simulated reader {self._reader} answers nonsense: {str(row)[:200]}") from None
+
+    def answered(self, accepted: bool) -> None:
+        """It has no lights of its own."""
 
     async def close(self) -> None:
         await self._way.close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from chargerd.core.commands import AskAuthorize, Outcome, WishLock
+from chargerd.core.commands import AnswerTap, AskAuthorize, Lamp, Outcome, WishLock
 from chargerd.core.events import (
     AuthorizeAnswered,
     CableIn,
     CableOut,
+    CardUnusable,
     LinkDown,
     Metered,
     Power,
@@ -19,6 +20,7 @@ from chargerd.core.events import (
     VehicleIn,
     VehicleOut,
 )
+from chargerd.core.power import lamp_of
 from chargerd.core.records import Cause, Reason, Sampled, Session, Transaction
 from chargerd.core.status import Joint
 from chargerd.core.token import Standing, Token, Verdict
@@ -370,3 +372,34 @@ def test_a_vehicle_rests_when_the_meter_says_so(amps: float | None, power: float
     assert (desk.status() is Joint.SUSPENDED_EV) is rests
     desk.feed(Metered(1, MeterReading(desk.now, desk.register, 11_000.0, (16.0, 16.0, 16.0))))
     assert desk.status() is Joint.CHARGING
+
+
+def test_each_tap_is_answered_once_at_its_reader() -> None:
+    desk = Desk()
+    tap(desk, BOB, NO)
+    tap(desk, ANN)
+    plug_in(desk)
+    desk.charge()
+    tap(desk, BOB, YES)  # another one's vehicle charges here
+    tap(desk, ANN)
+    assert desk.sent(AnswerTap) == [
+        AnswerTap(BOB, False),
+        AnswerTap(ANN, True),
+        AnswerTap(BOB, False),
+        AnswerTap(ANN, True),
+    ]
+
+
+def test_what_no_card_was_held_for_answers_no_tap() -> None:
+    desk = Desk()
+    desk.feed(RemoteStart(1, ANN))
+    assert desk.sent(AnswerTap) == []
+
+
+def test_a_card_that_identifies_nobody_is_refused_by_the_lamp_of_its_evse() -> None:
+    desk = Desk(2)
+    desk.feed(CardUnusable(2))
+    assert [lamp_of(desk.state, outlet) for outlet in desk.state.outlets] == [Lamp.READY, Lamp.REFUSED]
+    desk.after(5.0)
+    assert lamp_of(desk.state, desk.state.outlet(2)) is Lamp.READY
+    assert desk.sent(AskAuthorize) == [] and desk.told() == []

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from chargerd.core.events import Bay, Event, Fault, Metered, TokenSeen
+from chargerd.core.commands import AnswerTap
+from chargerd.core.events import Bay, CardUnusable, Event, Fault, Metered, TokenSeen
 from chargerd.core.token import Token
-from chargerd.daemon.devices import READER_RETRY, Devices, Reader
+from chargerd.daemon.devices import READER_GRACE, READER_RETRY, Devices, Reader
 from chargerd.lab.pace import VirtualLoop, run
-from hal.api import Card, DeviceError, MeterKind, MeterReading
+from hal.api import Card, CardRefused, DeviceError, MeterKind, MeterReading
 
 
 class OneMeter:
@@ -34,15 +35,19 @@ class OneMeter:
 
 class OneReader:
     def __init__(self) -> None:
-        self.cards: asyncio.Queue[Card | Exception] = asyncio.Queue()
+        self.cards: asyncio.Queue[Card | Exception | None] = asyncio.Queue()
         self.tries = 0
+        self.shown: list[bool] = []
 
-    async def next(self) -> Card:
+    async def next(self) -> Card | None:
         self.tries += 1
         found = await self.cards.get()
         if isinstance(found, Exception):
             raise found
         return found
+
+    def answered(self, accepted: bool) -> None:
+        self.shown.append(accepted)
 
     async def close(self) -> None:
         raise DeviceError("already gone")
@@ -114,7 +119,7 @@ def test_what_a_driver_did_not_foresee_ends_nothing_for_good() -> None:
         await asyncio.sleep(0.5)
         rig.meter.surprise = ZeroDivisionError("division by zero")
         rig.reader.cards.put_nowait(IndexError("short answer"))
-        await asyncio.sleep(READER_RETRY)
+        await asyncio.sleep(5.0)
         assert rig.faults() == [Fault(1, "PowerMeterFailure", True)]
         assert rig.devices.errors == {"meter 1": "division by zero", "door": "short answer"}
         rig.meter.surprise = None
@@ -174,6 +179,55 @@ def test_a_reader_that_fails_is_tried_again_after_a_while() -> None:
         assert rig.reader.tries == 3
         assert rig.devices.errors == {}
         assert [e for e in rig.events if isinstance(e, TokenSeen)] == [TokenSeen(Token("04AA", "ISO15693"), 1)]
+        assert rig.faults() == []
+        await rig.devices.stop()
+
+    in_virtual_time(scene())
+
+
+def test_a_reader_that_is_away_for_long_is_a_fault_until_it_works_again() -> None:
+    async def scene() -> None:
+        rig = Rig()
+        rig.reader.cards.put_nowait(DeviceError("unplugged"))
+        await asyncio.sleep(READER_GRACE - 1)
+        rig.reader.cards.put_nowait(DeviceError("held by the kernel"))
+        await asyncio.sleep(0.5)
+        assert (rig.faults(), rig.devices.errors) == ([], {"door": "held by the kernel"})
+        await asyncio.sleep(1)
+        assert rig.faults() == [Fault(0, "ReaderFailure", True)]
+        rig.reader.cards.put_nowait(None)
+        await asyncio.sleep(1)
+        assert rig.faults()[1:] == [Fault(0, "ReaderFailure", False)]
+        assert rig.devices.errors == {}
+        await rig.devices.stop()
+
+    in_virtual_time(scene())
+
+
+def test_a_card_that_cannot_be_used_is_refused_at_once_and_the_next_is_heard() -> None:
+    async def scene() -> None:
+        rig = Rig()
+        rig.reader.cards.put_nowait(CardRefused("a random number"))
+        rig.reader.cards.put_nowait(Card("04AA"))
+        await asyncio.sleep(0.1)
+        assert [e for e in rig.events if not isinstance(e, Metered)] == [CardUnusable(1), TokenSeen(Token("04AA"), 1)]
+        assert (rig.reader.shown, rig.devices.errors) == ([False], {})
+        await rig.devices.stop()
+
+    in_virtual_time(scene())
+
+
+def test_an_answer_is_shown_at_the_reader_that_had_the_card_and_once() -> None:
+    async def scene() -> None:
+        rig = Rig()
+        other = OneReader()
+        rig.devices._readers = [*rig.devices._readers, Reader("gate", other)]
+        rig.reader.cards.put_nowait(Card("04AA"))
+        await asyncio.sleep(0.1)
+        rig.devices.answer_tap(AnswerTap(Token("04BB"), True))
+        rig.devices.answer_tap(AnswerTap(Token("04aa"), True))
+        rig.devices.answer_tap(AnswerTap(Token("04AA"), False))
+        assert (rig.reader.shown, other.shown) == ([True], [])
         await rig.devices.stop()
 
     in_virtual_time(scene())

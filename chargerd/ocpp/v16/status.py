@@ -28,6 +28,7 @@ _ERRORS = {
     "ResidualSelfTest": "InternalError",
     "ConnectorLockFailure": "ConnectorLockFailure",
     "PowerMeterFailure": "PowerMeterFailure",
+    "ReaderFailure": "ReaderFailure",
     "LatchUnreadable": "InternalError",
     "DeviceFailure": "InternalError",
     "GuardLate": "InternalError",
@@ -38,7 +39,8 @@ _ERRORS = {
     "HistoryLost": "InternalError",
     "LocalListConflict": "LocalListConflict",  # §3.4.3
 }
-_WARNINGS = {"EventSetAside", "HistoryLost", "LocalListConflict"}  # of the station as a whole: charging goes on
+# of the station as a whole: charging goes on
+_WARNINGS = {"EventSetAside", "HistoryLost", "LocalListConflict", "ReaderFailure"}
 _RANK = {name: rank for rank, name in enumerate(_ERRORS)}
 
 

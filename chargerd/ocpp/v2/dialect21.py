@@ -25,6 +25,7 @@ _SEVERITY: Mapping[str, int] = {
     "LatchUnreadable": 2,
     "StorageFailure": 2,
     "EventSetAside": 3,
+    "ReaderFailure": 3,
     "HistoryLost": 2,
     # what the vehicle, its cable or the weather does; the station itself is sound
     "DiodeFault": 4,

@@ -29,6 +29,7 @@ _PLACES = {
     "EmergencyStop": ("EmergencyStopSensor", "Active"),
     "OverCurrent": ("OverCurrentProtection", "Active"),
     "PowerMeterFailure": ("FiscalMetering", "Problem"),
+    "ReaderFailure": ("TokenReader", "Problem"),
     "LatchUnreadable": ("Controller", "Problem"),
     "DeviceFailure": ("Controller", "Problem"),
     "GuardLate": ("Controller", "Problem"),
