@@ -88,6 +88,20 @@ class Desk:
         """1.6 §5.1."""
         return await self._status("CancelReservation", {"reservationId": number})
 
+    async def set_profile(self, place: int, profile: Payload) -> str:
+        """1.6 §5.16; connector 0 is the station."""
+        return await self._status("SetChargingProfile", {"connectorId": place, "csChargingProfiles": profile})
+
+    async def clear_profiles(self, **which: Any) -> str:
+        """1.6 §5.5: id, connectorId, chargingProfilePurpose, stackLevel, or none of them."""
+        return await self._status("ClearChargingProfile", which)
+
+    async def composite(self, place: int, duration: int, unit: str | None = None) -> Payload:
+        """1.6 §5.7: the whole answer."""
+        payload = {"connectorId": place, "duration": duration}
+        more = {} if unit is None else {"chargingRateUnit": unit}
+        return await self._call(self._station, "GetCompositeSchedule", payload | more)
+
     async def get(self, *names: str) -> dict[str, str | None]:
         """B06, 1.6 §5.8: keys, or `Component.Variable` in 2.x; what is unknown or unreadable is None."""
         if self._old:

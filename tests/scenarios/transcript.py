@@ -6,7 +6,8 @@
     - tap ann                                     a step (`_STEPS`)
         1.6  authorize ann, status 1 Preparing    what the station said then, in order; `2.x` for every later version,
         2.x  authorize ann                        an exact version where it differs from these
-        all  1 locked, 1 power                    what the world shows to have changed at the end of the step
+        all  1 locked, 1 power                    what the world shows to have changed at the end of the step; with
+                                                  the flag `amps` also what the pilots offer
 
 A line that would be empty is left out. `=…` is the station's answer to what the backend asked in the step. An event of
 2.x reads `Started Authorized EVConnected @1 ann`: type, trigger, charging state, and what else it tells.
@@ -29,9 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from chargerd.core.variables import SETTINGS
+from chargerd.lab import limits
 from chargerd.lab.peer import CallFailed, Frame, Payload, Script
 from chargerd.lab.roaming import Token
 from chargerd.lab.whole import EPOCH
+from hal.sim.pilot import offered
 from tests.scenarios.round import ANN, BOB, VERSIONS, Round, play
 
 SETTLES = 9.0  # s after a step: whatever a vehicle, a lock and a backend do about it is done
@@ -121,6 +124,8 @@ def perform(scenario: Scenario, folder: Path, version: str) -> list[tuple[str, s
         name, is_set, value = word.partition("=")
         if name == "outlets":
             options["outlets"] = int(value)
+        elif name == "max_amps":
+            options[name] = float(value)
         elif name == "readers":
             options["readers"] = tuple(int(evse) if evse != "station" else None for evse in value.split(","))
         elif is_set:
@@ -129,7 +134,7 @@ def perform(scenario: Scenario, folder: Path, version: str) -> list[tuple[str, s
 
     async def story(at: Round) -> None:
         at.csms.tokens |= {CARDS["cat"]: FAMILY, CARDS["dan"]: FAMILY}
-        script = _Script(at)
+        script = _Script(at, "amps" in scenario.given)
         for step in scenario.steps:
             seen.append((step.text, *await script.play(step.text)))
 
@@ -146,11 +151,12 @@ def _toml(settings: Mapping[str, str]) -> str:
 
 
 class _Script:
-    def __init__(self, at: Round) -> None:
+    def __init__(self, at: Round, amps: bool = False) -> None:
         self._at = at
         self._names = {card.casefold(): name for name, card in CARDS.items()}
         self._transactions: dict[Any, str] = {}  # the backend's name → the place of its start, or its number
         self._heard = len(at.view.wire)
+        self._amps = amps
         self._world = self._look()
 
     async def play(self, text: str) -> tuple[str, str]:
@@ -165,15 +171,21 @@ class _Script:
         return ", ".join(said), ", ".join(shown)
 
     def _look(self) -> list[tuple[str, ...]]:
-        """Per outlet: the contactor and the lock."""
+        """Per outlet: the contactor, the lock, and the pilot's amperes where they are wanted."""
         return [
-            (f"{n} {'power' if o.closed else 'no power'}", *(() if o.setup.tethered else (f"{n} {_lock(o.locked())}",)))
+            (
+                f"{n} {'power' if o.closed else 'no power'}",
+                *(() if o.setup.tethered else (f"{n} {_lock(o.locked())}",)),
+                *((f"{n} {offered(o.generator()):.1f} A",) if self._amps else ()),
+            )
             for n, o in enumerate(self._at.whole.world.outlets, 1)
         ]
 
     def _line(self, frame: Frame) -> str:
         if frame.kind == "result" and frame.direction == "<":
             answer = frame.payload.get("setVariableResult", [{}])[0].get("attributeStatus")
+            if "chargingSchedule" in frame.payload:
+                return f"={_schedule(frame.payload['chargingSchedule'])}"
             running = " of the running transaction" if "transactionId" in frame.payload else ""
             return f"={frame.payload.get('status', answer)}{running}"
         if frame.kind != "call" or frame.direction != "<" or frame.action in UNTOLD:
@@ -224,6 +236,13 @@ class _Script:
         words += [info["stoppedReason"]] if "stoppedReason" in info else []
         words += ["offline"] if payload.get("offline") else []
         return " ".join(words if len(self._transactions) == 1 else [name, *words])
+
+
+def _schedule(told: Payload) -> str:
+    """As `lab.limits` writes limits, with the seconds that it covers."""
+    periods = [(each["startPeriod"], each["limit"]) for each in told["chargingSchedulePeriod"]]
+    text = "/".join(f"{start}:{limit:g}" if start else f"{limit:g}" for start, limit in periods)
+    return f"{text}{told['chargingRateUnit']} for {told['duration']} s"
 
 
 def _lock(engaged: bool | None) -> str:
@@ -331,6 +350,28 @@ async def _cancel(at: Round, number: str) -> None:
     await _asks(at.desk.cancel_reservation(int(number)))
 
 
+async def _profile(at: Round, *words: str) -> None:
+    """The backend sets a charging profile (`lab.limits`)."""
+    await _asks(at.desk.set_profile(*limits.profile(words, at.whole.wall())))
+
+
+async def _clear(at: Round, *words: str) -> None:
+    """The backend clears profiles: id=, connectorId=, stackLevel=, or a purpose."""
+    which: dict[str, Any] = {name: int(value) for name, value in (word.split("=") for word in words if "=" in word)}
+    which |= {"chargingProfilePurpose": limits.PURPOSES[word] for word in words if "=" not in word}
+    await _asks(at.desk.clear_profiles(**which))
+
+
+async def _composite(at: Round, place: str, duration: str, unit: str = "A") -> None:
+    await _asks(at.desk.composite(int(place), int(duration), unit))
+
+
+async def _limited(at: Round, name: str, outlet: str, *words: str) -> None:
+    """The backend starts with a charging profile."""
+    _, profile = limits.profile((outlet, *words), at.whole.wall())
+    await _asks(at.desk.remote_start(CARDS[name], int(outlet), chargingProfile=profile))
+
+
 async def _link(at: Round, word: str) -> None:
     if word == "down":
         at.csms.absent = True
@@ -377,6 +418,10 @@ _STEPS: Mapping[str, Callable[..., Awaitable[None]]] = {
     "list": _list,
     "reserve": _reserve,
     "cancel": _cancel,
+    "profile": _profile,
+    "clear": _clear,
+    "composite": _composite,
+    "limited": _limited,
     "link": _link,
     "knows": _knows,
     "slow": _slow,
