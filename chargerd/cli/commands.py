@@ -22,6 +22,7 @@ from chargerd import faults as table
 from chargerd.cli import show, sim, vitals
 from chargerd.cli.fold import for_stream
 from chargerd.cli.talk import Control, Failed, Unreachable, guard_words
+from chargerd.cli.why import why
 
 SOCKET = "/run/chargerd/control.sock"
 STATUS_ANSWER = 5.0  # s; then the guard is asked instead
@@ -31,6 +32,7 @@ EPILOG = """\
 examples:
   chargerctl status                       everything on one screen
   chargerctl watch                        what happens, as it happens
+  chargerctl why 1                        every limit of outlet 1, and which one decides
   chargerctl guard                        whether the guard keeps its time
   chargerctl cards learn                  the next card tapped is let in from now on
   chargerctl sessions --since 2026-11-01 --csv > november.csv
@@ -147,6 +149,16 @@ def _guard(args: argparse.Namespace, screen: Screen) -> int:
 def _beside(control_socket: str) -> Path:
     """The guard's read-only socket."""
     return Path(control_socket).parent / "guard-ro.sock"
+
+
+def _why(args: argparse.Namespace, screen: Screen) -> int:
+    with Control(args.socket) as control:
+        found = control.call("why")
+    chosen = [each for each in found if args.outlet in (None, each["outlet"])]
+    if not chosen:
+        raise Failed(-32602, f"outlet {args.outlet}: there are outlets 1 to {len(found)}")
+    screen.say(chosen, lambda: why(chosen, screen.ink))
+    return 0
 
 
 def _watch(args: argparse.Namespace, screen: Screen) -> int:
@@ -274,6 +286,8 @@ def parser() -> argparse.ArgumentParser:
 def _add_seeing(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("status", "everything on one screen; from the guard alone where chargerd does not answer", _status)
     add("guard", "how the guard keeps its time", _guard)
+    reasons = add("why", "why there are as many amperes as there are, and not more", _why)
+    reasons.add_argument("outlet", nargs="?", type=int, metavar="OUTLET", help="only this one")
     add("watch", "what happens, as it happens", _watch)
     sessions = add("sessions", "closed transactions, newest first", _sessions)
     sessions.add_argument("--csv", action="store_true", help="comma-separated, in UTC")

@@ -14,7 +14,7 @@ from chargerd.faults import FAULTS, explain
 
 Json = dict[str, Any]
 
-_LIMITS = {
+LIMITS = {
     "no-guard": "the guard does not answer",
     "no-vehicle": "no vehicle",
     "fault": "a fault forbids it",
@@ -27,6 +27,11 @@ _LIMITS = {
     "board": "limited by the outlet's rating",
     "cable": "limited by the cable",
     "station": "limited by the station's fuse, which all outlets share",
+    "share": "limited by what the other outlets take of the station's limit",
+    "profile": "limited by a charging profile of the backend",
+    "station-profile": "limited by a charging profile of the backend for the whole station",
+    "no-profile": "limited by charging.without_profile, as no charging profile of the backend is in force",
+    "offline": "limited by charging.offline_amps, as the backend is away",
     "temperature": "limited by temperature: the outlet is hot",
     "lease": "limited by chargerd's permit",
     "evse": "another outlet of this EVSE is in use",
@@ -159,7 +164,7 @@ def _outlet(o: Json, now: str, ink: Ink) -> list[str]:
         lines.append("  set out of service")
     lines.append("  " + ", ".join(_plug(o)))
     if o["plug"] or o["offered"]:
-        lines.append(f"  {o['offered']:.1f} A offered: {_LIMITS.get(o['limit'], o['limit'])}")
+        lines.append(f"  {o['offered']:.1f} A offered: {LIMITS.get(o['limit'], o['limit'])}")
     tx = o["transaction"]
     if tx is not None:
         used = "energy unknown" if tx["energy_wh"] is None else f"{_kwh(tx['energy_wh'])} taken"
@@ -223,7 +228,7 @@ def guard_only(truths: Iterable[Json], why: str, ink: Ink) -> str:
     lines = [ink.bad("chargerd does not answer") + f": {why}", "The guard does, and says:"]
     found = []
     for t in truths:
-        offer = f"{t['offered']:.1f} A offered: {_LIMITS.get(t['limit'], t['limit'] or 'no vehicle')}"
+        offer = f"{t['offered']:.1f} A offered: {LIMITS.get(t['limit'], t['limit'] or 'no vehicle')}"
         contactor = "contactor closed" if t["closed"] else "contactor open"
         lines += [f"Outlet {t['outlet']}  pilot {t['pilot'] or 'unknown'}, {contactor}", f"  {offer}"]
         found += [{"outlet": t["outlet"], "fault": fault} for fault in t["faults"]]
@@ -407,6 +412,7 @@ _EVENTS: dict[str, Callable[[Json, Ink], str]] = {
     "session": _session,
     "meter": lambda e, ink: f"register {_kwh(e['register'])}",
     "fault": _fault,
+    "limit": lambda e, ink: f"{e['amps']:.1f} A permitted: {LIMITS.get(e['source'], e['source'])}",
     "security": lambda e, ink: f"security event {e['name']} {e['info']}".rstrip(),
     "link": lambda e, ink: ink.good("backend connected") if e["up"] else ink.bad("backend lost") + ": chargerctl link",
     "boot": lambda e, ink: f"backend on our boot: {e['status']}",

@@ -32,7 +32,7 @@ from chargerd.core.status import HISTORY_LOST, Joint, joint
 from chargerd.core.token import LOCAL, Standing, Token, Verdict
 from chargerd.core.variables import ENTRIES
 from chargerd.core.variables_table import Access, Entry, Source
-from chargerd.daemon import picture
+from chargerd.daemon import picture, reasons
 from chargerd.daemon.charger import SET_ASIDE, Charger, Happened
 from chargerd.daemon.clock import Clock, text_of
 from chargerd.daemon.control import BadParams, Json, Refused, Tell
@@ -139,6 +139,13 @@ class Operator:
     def watch(self, tell: Tell) -> Callable[[], None]:
         self._watchers.add(tell)
         return lambda: self._watchers.discard(tell)
+
+    async def why(self) -> Json:
+        state, now = self._charger.state, self._clock.now()
+        return [
+            reasons.why(state, outlet.site.rank, self._guard.truths.get(outlet.site.rank), now)
+            for outlet in state.outlets
+        ]
 
     async def sessions(self, limit: int, since: float) -> Json:
         return [picture.session(one, text_of) for one in await _read(lambda: self._store.sessions(limit, since))]

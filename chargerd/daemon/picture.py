@@ -71,7 +71,7 @@ def limit(state: Station, one: Outlet, truth: Truth | None) -> str:
     """Why the outlet offers what it offers: the guard's word, and where that is the lease, what is behind it.
 
     The guard's: board, cable, temperature, fault, evse, pause, self-test, lock, wake-up, digital, unavailable. Ours:
-    no-guard, no-vehicle, fault, no-card, finished, card-refused, meter, stopping, outlet, station.
+    no-guard, no-vehicle, fault, no-card, finished, card-refused, meter, stopping, and the sources of `core.limits`.
     """
     if truth is None:
         return "no-guard"
@@ -90,6 +90,8 @@ def limit(state: Station, one: Outlet, truth: Truth | None) -> str:
         return "card-refused"
     if visit.tx is not None and (not visit.tx.told or visit.tx.reading_by is not None):
         return "meter"
+    if live.limit is not None:
+        return live.limit[2]
     permitted = live.permit[1] if live.permit is not None else 0.0
     if permitted >= LOWEST_AMPS and permitted >= min(one.site.amps, live.cable_amps or one.site.amps):
         return "cable" if permitted < one.site.amps else "outlet"

@@ -1,12 +1,12 @@
 """Charging profiles of OCPP 1.6 as a person types them: `1 tx 16/600:10A level=3`, for orders and transcripts.
 
-    PLACE PURPOSE LIMITS [WORD=VALUE …]
+PLACE PURPOSE LIMITS [WORD=VALUE …]
 
-    PLACE    the connector, 0 the station            PURPOSE  max, default or tx
-    LIMITS   in A or W: `10A`, or from which second of the schedule on which limit: `16/600:10/1200:0A`
-    id=8  level=0  phases=3  for=3600 (its duration in s)  least=6 (minChargingRate)
-    kind=relative, absolute, daily or weekly; all but relative start at start=, seconds from now (0)
-    from=  until=  validity, seconds from now        tx=  transactionId
+PLACE    the connector, 0 the station            PURPOSE  max, default or tx
+LIMITS   in A or W: `10A`, or from which second of the schedule on which limit: `16/600:10/1200:0A`
+id=8  level=0  phases=3  for=3600 (its duration in s)  least=6 (minChargingRate)
+kind=relative, absolute, daily or weekly; all but relative start at start=, seconds from now (0)
+from=  until=  validity, seconds from now        tx=  transactionId
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RECURS = {"daily": "Daily", "weekly": "Weekly"}
 
 
 def profile(words: Sequence[str], now: float) -> tuple[int, Payload]:
-    """The place and the ChargingProfile of these words at unix second `now`; ValueError says what is wrong with them."""
+    """The place and the ChargingProfile of these words at unix second `now`; ValueError says what is wrong."""
     if len(words) < 3:
         raise ValueError("a profile is PLACE PURPOSE LIMITS, as in: 1 tx 10A")
     place, purpose, limits, *rest = words

@@ -144,6 +144,35 @@ ROW = {"kind": "start", "at": NOW, "tx": "3f2a", "seq": None, "attempts": 3}
 
 ENTRY = {"card": "…C3D4", "status": "Blocked", "group": None, "expires": None}
 
+WHY = {
+    "outlet": 1,
+    "offered": 10.0,
+    "permitted": 10.0,
+    "phases": 3,
+    "uses": [1, 2, 3],
+    "decides": "profile",
+    "needs": 6.0,
+    "share": 10.0,
+    "sharing": [2],
+    "waits": False,
+    "limits": [
+        {
+            "source": "profile",
+            "amps": 10.0,
+            "profile": {"id": 8, "level": 2, "purpose": "tx"},
+            "age": 130,
+            "changes": 60.5,
+            "then": 16.0,
+        },
+        {"source": "cable", "amps": 20.0, "profile": None, "age": None, "changes": None, "then": None},
+        {"source": "station", "amps": 40.0, "profile": None, "age": None, "changes": None, "then": None},
+    ],
+    "celsius": 41.2,
+    "guard": "lease",
+    "sated": False,
+    "switches": 0,
+}
+
 
 class FakeApi:
     """Remembers what was done; `picture` is what `status` says."""
@@ -157,6 +186,9 @@ class FakeApi:
 
     async def status(self) -> Json:
         return self.picture
+
+    async def why(self) -> Json:
+        return [WHY, WHY | {"outlet": 2, "limits": []}]
 
     def watch(self, tell: Tell) -> Callable[[], None]:
         self.watchers.append(tell)

@@ -358,7 +358,8 @@ async def _profile(at: Round, *words: str) -> None:
 async def _clear(at: Round, *words: str) -> None:
     """The backend clears profiles: id=, connectorId=, stackLevel=, or a purpose."""
     which: dict[str, Any] = {name: int(value) for name, value in (word.split("=") for word in words if "=" in word)}
-    which |= {"chargingProfilePurpose": limits.PURPOSES[word] for word in words if "=" not in word}
+    for purpose in (word for word in words if "=" not in word):
+        which["chargingProfilePurpose"] = limits.PURPOSES[purpose]
     await _asks(at.desk.clear_profiles(**which))
 
 
