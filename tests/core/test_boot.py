@@ -56,7 +56,7 @@ def test_no_usable_answer_is_tried_again_after_a_while() -> None:
     assert len(desk.sent(SendBoot)) == 1
 
 
-@pytest.mark.req("G02.FR.02", "1.6 §4.6")
+@pytest.mark.req("G02.FR.02", "1.6 §4.6", "1.6 §9.1.8")
 def test_heartbeats_follow_the_interval_of_the_boot_answer() -> None:
     desk = fresh()
     desk.feed(LinkUp())

@@ -102,7 +102,7 @@ def test_refused_card_leaves_only_the_lamp() -> None:
     assert desk.state.outlet(1).live.refused_until is None
 
 
-@pytest.mark.req("E03.FR.05")
+@pytest.mark.req("E03.FR.05", "1.6 §9.1.6")
 def test_connection_timeout() -> None:
     desk = Desk(connection_timeout="30")
     tap(desk)
@@ -220,6 +220,7 @@ def test_remote_start_and_stop() -> None:
     assert desk.answers()[-1].outcome is Outcome.REJECTED
 
 
+@pytest.mark.req("1.6 §9.1.3", "1.6 §5.11")
 def test_remote_start_asks_the_authority_when_told_to() -> None:
     desk = Desk(authorize_remote_start="true")
     plug_in(desk)
@@ -307,6 +308,7 @@ def test_a_silent_meter_at_the_end_gives_the_last_good_register() -> None:
     assert end.reading.energy == 5700
 
 
+@pytest.mark.req("1.6 §9.1.17")
 def test_sampled_values_keep_an_absolute_schedule() -> None:
     desk = Desk(sample_interval="10")
     plug_in(desk)
@@ -317,7 +319,7 @@ def test_sampled_values_keep_an_absolute_schedule() -> None:
     assert [r.at.mono for r in desk.transactions()] == [1010.0, 1020.0, 1030.0]
 
 
-@pytest.mark.req("J01.FR.14")
+@pytest.mark.req("J01.FR.14", "1.6 §9.1.5")
 def test_clock_aligned_values_come_for_idle_outlets_too() -> None:
     desk = Desk(outlets=2, aligned_interval="900")
     for rank in (1, 2):

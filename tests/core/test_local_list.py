@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import MappingProxyType
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +62,7 @@ def test_changes_add_replace_and_take_away() -> None:
     assert "x" not in desk.state.local_list
 
 
-@pytest.mark.req("1.6 §5.15")
+@pytest.mark.req("1.6 §5.15", "1.6 §9.2.3")
 @pytest.mark.parametrize(
     "entries",
     [
@@ -220,3 +223,29 @@ def test_any_updates_leave_what_a_plain_model_says(updates: Updates) -> None:
             at = number
         assert dict(desk.state.local_list) == model
         assert version(desk.state) == (at if model else 0)
+
+
+@pytest.mark.req("1.6 §9.1.2")
+def test_a_cache_that_is_switched_off_is_empty_takes_nothing_and_lets_nobody_in() -> None:
+    desk = Desk(local_pre_authorize="true")
+    desk.feed(CachePut(ANN, YES))
+    desk.feed(SetAsked(1, (("auth_cache_enabled", "false"),)))
+    assert not desk.state.cache
+    assert not let_in(desk)
+    desk.feed(AuthorizeAnswered(desk.sent(AskAuthorize)[-1].ask, YES))
+    assert not desk.state.cache
+
+
+@pytest.mark.req("1.6 §9.1.2")
+def test_what_a_cache_held_before_it_was_switched_off_lets_nobody_in() -> None:
+    desk = Desk(auth_cache_enabled="false", local_pre_authorize="true")
+    desk.state = replace(desk.state, cache=MappingProxyType({ANN.id.casefold(): YES}))
+    assert not let_in(desk)
+
+
+@pytest.mark.req("1.6 §9.1.1", "1.6 §3.4.4")
+@pytest.mark.parametrize("allowed", ["true", "false"])
+def test_an_unknown_card_comes_in_offline_where_that_is_allowed(allowed: str) -> None:
+    desk = Desk(offline_unknown_ids=allowed)
+    desk.feed(LinkDown())
+    assert let_in(desk) is (allowed == "true")

@@ -318,3 +318,15 @@ def test_nobody_charges_on_what_is_reserved_for_another(deeds: list[tuple[str, i
         kept = [one.outlet for one in desk.state.reservations.values() if one.outlet]
         assert len(kept) == len(set(kept)) <= 2
         assert all(one.expires > desk.wall for one in desk.state.reservations.values())
+
+
+@pytest.mark.req("1.6 §5.13")
+def test_the_same_number_at_the_same_outlet_replaces_whom_it_is_for() -> None:
+    desk = Desk()
+    reserve(desk, 1, 1, ANN)
+    assert reserve(desk, 1, 1, BOB) is Outcome.ACCEPTED
+    plug(desk)
+    tap(desk, ANN)
+    assert not charges(desk)
+    tap(desk, BOB)
+    assert starts(desk) == [(1, 1)]

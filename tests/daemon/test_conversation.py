@@ -199,7 +199,7 @@ def test_a_mute_backend_costs_its_link_and_no_attempt(tmp_path: Path, version: s
     scene(play, tmp_path, version=version, transaction_attempts="2", message_timeout="30")
 
 
-@pytest.mark.req("1.6 §3.6.1")
+@pytest.mark.req("1.6 §3.6.1", "1.6 §9.1.31", "1.6 §9.1.32")
 def test_one_message_that_is_never_answered_is_an_attempt_where_the_backend_lives(tmp_path: Path) -> None:
     async def play(rig: Rig) -> None:
         backend = await accepted(rig)
@@ -267,7 +267,7 @@ def test_one_call_at_a_time_and_theirs_in_between(tmp_path: Path) -> None:
     scene(play, tmp_path, version="1.6")
 
 
-@pytest.mark.req("1.6 §3.6.1", "1.6 ocppj §4.1.4")
+@pytest.mark.req("1.6 §3.6.1", "1.6J §4.1.4")
 def test_a_row_is_on_the_disk_with_its_words_before_it_is_said_and_is_repeated_with_them(tmp_path: Path) -> None:
     async def play(rig: Rig) -> None:
         backend = await accepted(rig)

@@ -142,7 +142,7 @@ def test_the_queue_is_counted_per_transaction(tmp_path: Path) -> None:
     in_virtual_time(scene())
 
 
-@pytest.mark.req("A01.FR.01", "1.6 ocppj §6.2.2")
+@pytest.mark.req("A01.FR.01", "1.6J §6.2.2")
 def test_a_password_set_by_the_backend_is_that_of_the_next_connection(tmp_path: Path) -> None:
     async def scene() -> None:
         whole = Whole(tmp_path, version="1.6", link=HandLink)

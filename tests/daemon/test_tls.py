@@ -65,7 +65,7 @@ def test_what_a_context_allows(made: Certificates) -> None:
     assert not [name for name in names if "CBC" in name or name.endswith("SHA") or "NULL" in name or "RC4" in name]
 
 
-@pytest.mark.req("A00.FR.313", "A00.FR.314")
+@pytest.mark.req("A00.FR.313", "A00.FR.314", "1.6J §6.2.1")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_both_versions_are_spoken(made: Certificates, version: ssl.TLSVersion) -> None:
     async with serving(made.server(oldest=version, newest=version)) as (port, heard):

@@ -41,6 +41,7 @@ def asked(rpc: Rpc, id: str = "1", action: str = "ClearCache", payload: object =
 # ---- CALLs of ours
 
 
+@pytest.mark.req("1.6J §4.2.1", "1.6J §4.2.2")
 def test_a_call_and_its_result() -> None:
     rpc = engine()
     assert rpc.call("Heartbeat", {}, "mine", now=5.0, timeout=30.0) == "our-1"
@@ -52,7 +53,7 @@ def test_a_call_and_its_result() -> None:
     assert not rpc.busy
 
 
-@pytest.mark.req("1.6 ocppj §4.1.1", "2.0.1 part 4 §4.1.1")
+@pytest.mark.req("1.6J §4.1.1", "2.0.1 part 4 §4.1.1")
 def test_one_call_of_ours_at_a_time() -> None:
     rpc = engine()
     rpc.call("Heartbeat", {}, None, 0.0, 30.0)
@@ -62,7 +63,7 @@ def test_one_call_of_ours_at_a_time() -> None:
     assert len(rpc.send()) == 1
 
 
-@pytest.mark.req("1.6 ocppj §4.1.1", "2.0.1 part 4 §4.1.1")
+@pytest.mark.req("1.6J §4.1.1", "2.0.1 part 4 §4.1.1")
 def test_after_the_timeout_the_next_may_go_and_a_late_answer_is_one_once() -> None:
     rpc = engine()
     rpc.call("Heartbeat", {}, "first", 0.0, 30.0)
@@ -189,7 +190,7 @@ def test_a_refusal_is_cut_to_its_length() -> None:
     assert rpc.send() == []
 
 
-@pytest.mark.req("1.6 ocppj §4.2.3", "2.0.1 part 4 §4.3")
+@pytest.mark.req("1.6J §4.2.3", "2.0.1 part 4 §4.3")
 def test_the_error_codes_of_a_version_are_its_own() -> None:
     assert ERROR_CODES["1.6"] ^ ERROR_CODES["2.0.1"] == {
         "FormationViolation",
@@ -230,7 +231,7 @@ def test_vendor_data_passes_untouched_both_ways() -> None:
     assert sent(rpc)[0][2]["data"] == data
 
 
-@pytest.mark.req("1.6 ocppj §4.2.3", "2.0.1 part 4 §4.2.3")
+@pytest.mark.req("1.6J §4.2.3", "2.0.1 part 4 §4.2.3")
 @pytest.mark.parametrize(
     ("text", "on_16", "on_201"),
     [
@@ -261,7 +262,7 @@ def test_what_is_wrong_with_a_call(text: str, on_16: tuple[str, str] | None, on_
         assert [(answer[1], answer[2]) for answer in sent(rpc)] == ([expected] if expected else [])
 
 
-@pytest.mark.req("1.6 ocppj §4.1.3", "2.0.1 part 4 §4.1.3")
+@pytest.mark.req("1.6J §4.1.3", "2.0.1 part 4 §4.1.3")
 @pytest.mark.parametrize("version", EACH)
 @pytest.mark.parametrize(
     "text",
@@ -286,7 +287,7 @@ def test_an_answer_is_never_answered(version: Version, text: str) -> None:
     assert rpc.counters == {"stray" if text.endswith("]") else "malformed": 1}
 
 
-@pytest.mark.req("1.6 ocppj §4.2.3", "2.0.1 part 4 §4.2.3")
+@pytest.mark.req("1.6J §4.2.3", "2.0.1 part 4 §4.2.3")
 @pytest.mark.parametrize(
     ("version", "code"), [("1.6", "GenericError"), ("2.0.1", "RpcFrameworkError"), ("2.1", "RpcFrameworkError")]
 )

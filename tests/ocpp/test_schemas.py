@@ -57,7 +57,7 @@ def test_an_unknown_action_is_the_callers_mistake() -> None:
         check("2.1", "NotifyPeriodicEventStream", "request", {})
 
 
-@pytest.mark.req("1.6 ocppj §4.2.3")
+@pytest.mark.req("1.6J §4.2.3")
 @pytest.mark.parametrize(
     ("payload", "code", "text"),
     [

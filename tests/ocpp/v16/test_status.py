@@ -50,7 +50,7 @@ def test_the_station_is_connector_0_and_each_outlet_its_rank() -> None:
     assert list(DIALECT.statuses(here)) == ["0", DIALECT.slot(here, 1), DIALECT.slot(here, 2)] == ["0", "1", "2"]
 
 
-@pytest.mark.req("1.6 §4.9")
+@pytest.mark.req("1.6 §4.9", "1.6 §7.7")
 @pytest.mark.parametrize(
     ("here", "facts"),
     [

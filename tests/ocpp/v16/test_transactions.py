@@ -125,7 +125,7 @@ def test_values_within_a_transaction(cause: Cause, context: str, thin: bool) -> 
     ]
 
 
-@pytest.mark.req("1.6 §7.31", "1.6 §7.34", "1.6 §7.45")
+@pytest.mark.req("1.6 §7.31", "1.6 §7.34", "1.6 §7.45", "1.6 §7.33", "1.6 §7.43")
 def test_values_by_measurand_and_phase() -> None:
     here = station(Live(known=True, offered=16.0), sampled_measurands=MANY)
     payload = told(here, started(), updated(Cause.PERIODIC, 60))[1].payload
