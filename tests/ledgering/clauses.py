@@ -76,6 +76,10 @@ CLAUSES = (
 5.14 Reset
 5.15 SendLocalList
 5.16 SetChargingProfile
+5.16.1 a profile at the start of a transaction
+5.16.2 a profile in a remote start
+5.16.3 a profile during a transaction
+5.16.4 a profile outside of a transaction
 5.17 TriggerMessage
 5.18 UnlockConnector
 5.19 UpdateFirmware [open]
@@ -219,9 +223,9 @@ KEYS = _clauses("""
 9.2.2 LocalAuthListMaxLength
 9.2.3 SendLocalListMaxLength
 9.3.1 ReserveConnectorZeroSupported
-9.4.1 ChargeProfileMaxStackLevel [open]
-9.4.2 ChargingScheduleAllowedChargingRateUnit [open]
-9.4.3 ChargingScheduleMaxPeriods [open]
-9.4.4 ConnectorSwitch3to1PhaseSupported [open]
-9.4.5 MaxChargingProfilesInstalled [open]
+9.4.1 ChargeProfileMaxStackLevel
+9.4.2 ChargingScheduleAllowedChargingRateUnit
+9.4.3 ChargingScheduleMaxPeriods
+9.4.4 ConnectorSwitch3to1PhaseSupported
+9.4.5 MaxChargingProfilesInstalled
 """)
