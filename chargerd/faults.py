@@ -198,7 +198,7 @@ STATION: Mapping[str, Fault] = MappingProxyType(
         ),
         "ConfigInvalid": Fault(
             "the configuration has mistakes",
-            "chargerd config --check /etc/chargerd/chargerd.toml",
+            "correct what chargerctl status names; chargerd config --check FILE",
             Clears.NEVER,
         ),
     }

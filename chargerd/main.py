@@ -87,7 +87,8 @@ def _board(args: argparse.Namespace) -> int:
 
 
 def _config(check: Path | None) -> int:
-    from chargerd.config import load, reference
+    from chargerd.config import load
+    from chargerd.config_reference import reference
 
     if check is None:
         sys.stdout.write(reference())

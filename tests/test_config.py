@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chargerd import config
 from chargerd.config import Config, parse
+from chargerd.config_reference import reference
 from chargerd.core.variables import SETTINGS
 from chargerd.errors import ConfigInvalid, Problem
 
@@ -92,15 +93,15 @@ def test_without_a_backend() -> None:
 
 
 def test_the_reference_loads_and_is_the_deployed_file() -> None:
-    assert isinstance(parse(config.reference()), Config)
-    assert max(map(len, config.reference().splitlines())) <= 120
+    assert isinstance(parse(reference()), Config)
+    assert max(map(len, reference().splitlines())) <= 120
     deployed = Path(__file__).parents[1] / "deploy" / "chargerd.toml"
-    assert deployed.read_text(encoding="utf-8") == config.reference(), "write it anew with chargerd config --reference"
+    assert deployed.read_text(encoding="utf-8") == reference(), "write it anew with chargerd config --reference"
 
 
 def test_every_commented_default_of_the_reference_can_be_pasted() -> None:
-    text = re.sub(r"^#(?=\S)", "", config.reference(), flags=re.MULTILINE)
-    got, plain = parse(text), parse(config.reference())
+    text = re.sub(r"^#(?=\S)", "", reference(), flags=re.MULTILINE)
+    got, plain = parse(text), parse(reference())
     assert (got.station, got.csms, got.outlets, got.guard, got.log) == (
         plain.station,
         plain.csms,
@@ -204,6 +205,31 @@ def test_all_mistakes_are_reported_at_once() -> None:
 def test_a_mistake_elsewhere_hides_none_of_the_backend_s() -> None:
     text = GOOD.replace("max_amps = 32", "max_amps = 2").replace("wss://", "http://")
     assert [p.key for p in problems(text)] == ["station.max_amps", "csms.url"]
+
+
+def test_no_section_waits_for_another_to_be_right() -> None:
+    text = (
+        GOOD.replace("max_amps = 32", "max_amps = 3")
+        .replace("amps = 16.5", 'amps = "a lot"')
+        .replace("tethered = true", 'plug = "type1"')
+        .replace("evse = 2\n", "evse = 3\n")
+        .replace("[guard]\n", f'[guard]\nsocket = "/{"s" * 120}"\n')
+        + '[ocpp2]\n"TxCtrlr.TxStartPoint" = "ParkingBayOccupancy"\n[log]\nlevel = "loud"\n'
+    )
+    assert {problem.key for problem in problems(text)} == {
+        "station.max_amps",
+        "outlet[2].amps",
+        "outlet[2].plug",
+        "outlet",  # EVSE 3 without 2; the reader's EVSE is there
+        "guard.socket",
+        "ocpp2.TxCtrlr.TxStartPoint",
+        "log.level",
+    }
+
+
+def test_what_depends_on_a_wrong_key_is_not_named_beside_it() -> None:
+    assert only(GOOD.replace("evse = 1", 'evse = "one"')).key == "outlet[1].evse"
+    assert only(GOOD.replace('"wss://csms.example/ocpp"', "7")).key == "csms.url"
 
 
 def test_outlets_are_numbered_without_gaps_and_repetitions() -> None:
@@ -430,7 +456,7 @@ def test_a_file_of_roots_is_looked_at(tmp_path: Path) -> None:
 def test_the_guard_opens_no_file_of_the_backend_s(tmp_path: Path) -> None:
     text = GOOD.replace(SECRET, f'password_file = "{tmp_path}/none"\nca_file = "{tmp_path}/none"')
     assert parse(text, secrets=False).csms.password == ""
-    assert len(problems(text)) == 1  # the roots; the password only once all else is right
+    assert [problem.key for problem in problems(text)] == ["csms.ca_file", "csms.password_file"]
 
 
 @pytest.mark.parametrize("proxy", ["proxy.example:3128", "socks5://proxy:1080", "http://proxy", "http://u:p@proxy:1"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chargerd.config import reference
+from chargerd.config_reference import reference
 from chargerd.main import main
 
 

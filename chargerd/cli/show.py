@@ -85,7 +85,7 @@ def status(s: Json, ink: Ink) -> str:
     lines = [" · ".join(head), _row("Backend", link(s["link"], now, ink, station["boot"]))]
     lines.append(_row("Queue", _queue(s["queue"], ink)))
     lines.append(_row("Guard", _guard(s["guard"], now, ink)))
-    lines.append(_row("Clock", _clock(s["clock"], ink)))
+    lines.append(_row("Clock", _clock(s["clock"], s["link"] is not None, ink)))
     if s["store"]["failed"]:
         lines.append(_row("Storage", ink.bad("FAILED: ") + s["store"]["failed"]))
     lines += [_row("Device", ink.bad(f"{name}: ") + why) for name, why in s["devices"].items()]
@@ -150,9 +150,10 @@ def _pace(vitals: Json | None, ink: Ink) -> str:
     return "" if late is None else f", {late[1] * 1e3:.1f} ms late at most in 99 turns of 100"
 
 
-def _clock(clock: Json, ink: Ink) -> str:
+def _clock(clock: Json, backend: bool, ink: Ink) -> str:
     if not clock["trusted"]:
-        return ink.bad("NOT TRUSTED") + ": stamps may be wrong until NTP or the backend tells the time"
+        who = "NTP or the backend" if backend else "NTP"
+        return ink.bad("NOT TRUSTED") + f": stamps may be wrong until {who} tells the time"
     offset = round(clock["offset"], 1)
     return f"trusted, by the backend: {offset:+.1f} s to the system's" if offset else "trusted"
 

@@ -28,18 +28,25 @@ LOOK_AGAIN = 5.0  # s between looks whether the trouble is over
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """`fault` as `status` names it; `code` to exit with; `run_dir` of the sockets, as far as it is known."""
+    """`fault` as `status` names it; `code` to exit with; `run_dir` of the sockets, as far as it is known.
+
+    `why`: what helps, where that is more than the fault's name tells.
+    """
 
     fault: str
     what: str
     mistakes: tuple[str, ...]
     code: int
     run_dir: str | None
+    why: str = ""
 
     @classmethod
     def of_config(cls, problem: ConfigInvalid) -> Trouble:
         mistakes = tuple(map(str, problem.problems))
-        return cls("ConfigInvalid", "the configuration is wrong", mistakes, os.EX_CONFIG, problem.run_dir)
+        what = "the configuration is wrong"
+        check = f"chargerd config --check {problem.problems[0].file}"
+        why = f"{what}: correct it; {check}; systemctl restart chargerd-guard chargerd"
+        return cls("ConfigInvalid", what, mistakes, os.EX_CONFIG, problem.run_dir, why)
 
     def __str__(self) -> str:
         return "\n".join(self.mistakes)
@@ -73,7 +80,9 @@ class Unusable:
             "mistakes": list(self._trouble.mistakes),
             "lobby": None,
             "outlets": [],
-            "faults": [{"outlet": 0, "fault": self._trouble.fault}],
+            "faults": [
+                {"outlet": 0, "fault": self._trouble.fault} | ({"why": self._trouble.why} if self._trouble.why else {})
+            ],
         }
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 
-from chargerd.config import reference
+from chargerd.config_reference import reference
 
 HEAD = """\
 # A charger needs a board: name it at guard.board below, then: systemctl restart chargerd

@@ -35,6 +35,11 @@ def test_the_clock_as_it_is_told(offset: float, shown: str) -> None:
     assert f"Clock     {shown}\n" in told
 
 
+def test_without_a_backend_nobody_but_ntp_tells_the_time() -> None:
+    told = show.status(api.status(clock={"trusted": False, "offset": 0.0}, link=None, outlets=[]), PLAIN)
+    assert "until NTP tells the time" in told
+
+
 def test_a_backend_that_has_said_nothing_for_long_is_told() -> None:
     told = show.link(api.link(heard=400.0), api.NOW, PLAIN, "accepted")
     assert told.startswith("connected for 12 min, OCPP 1.6, boot accepted, last heard 6 min ago · wss://")

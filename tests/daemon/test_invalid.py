@@ -43,11 +43,12 @@ async def test_the_socket_says_what_is_wrong_and_refuses_the_rest(
     await asyncio.wait_for(ready.wait(), 10)
     status = (await ask(tmp_path / "control.sock", "status"))["result"]
     assert isinstance(status, dict)
-    assert status["faults"] == [{"outlet": 0, "fault": "ConfigInvalid"}]
+    [fault] = status["faults"]
+    assert (fault["outlet"], fault["fault"]) == (0, "ConfigInvalid")
     assert [mistake.split(": ")[0] for mistake in status["mistakes"]] == ["chargerd.toml:4", "chargerd.toml"]
     shown = show.status(clean(status), show.Ink(False))
     assert "chargerd.toml:4: station.max_ampz" in shown
-    assert "ConfigInvalid" in shown
+    assert "ConfigInvalid, station: the configuration is wrong: correct it; chargerd config --check " in shown
     refused = (await ask(tmp_path / "control.sock", "sessions"))["error"]
     assert isinstance(refused, dict)
     assert "max_ampz" in refused["message"]
