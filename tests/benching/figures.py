@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Mode = Literal["quiet", "busy"]
-QUANTILES = (0.0, 0.5, 0.9, 0.99, 1.0)
-COLUMNS = ("min", "p50", "p90", "p99", "max")
+QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)
+COLUMNS = ("min", "p50", "p90", "p99", "p99.9", "max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What was measured. `aim`: the number that should not be exceeded; `note`: what one must know to read it."""
+    """What was measured. `aim`: what the quantile `of` should not exceed; `note`: what one must know to read it."""
 
     name: str
     unit: str
@@ -31,6 +31,7 @@ class Figure:
     aim: float | None = None
     note: str = ""
     peers: tuple[Peer, ...] = ()
+    of: float = 0.5
 
     def quantile(self, share: float) -> float:
         """Nearest rank: always a value that was measured."""
@@ -70,22 +71,22 @@ PEERS: dict[str, tuple[Peer, ...]] = {
 }
 
 
-def table(mode: Mode, figures: Sequence[Figure]) -> str:
+def table(mode: str, figures: Sequence[Figure]) -> str:
     """Aligned text; under each row how our median compares with the peers' of the same mode."""
     width = max([len(figure.name) for figure in figures], default=0)
     heads = "".join(f"{head:>9}" for head in COLUMNS)
-    lines = [f"{mode:<{width}}  unit {heads}{'n':>5}{'aim':>8}"]
+    lines = [f"{mode:<{width}}  unit {heads}{'n':>7}  aim"]
     for figure in figures:
         values = "".join(f"{_short(figure.quantile(share)):>9}" for share in QUANTILES) if figure.samples else ""
-        aim = "" if figure.aim is None else f"≤{_short(figure.aim)}"
-        over = "  over" if figure.aim is not None and figure.samples and figure.quantile(0.5) > figure.aim else ""
-        lines.append(f"{figure.name:<{width}}  {figure.unit:<5}{values}{len(figure.samples):>5}{aim:>8}{over}")
+        aim = "" if figure.aim is None else f"{_head(figure.of)} ≤ {_short(figure.aim)}"
+        over = ", over" if figure.aim is not None and figure.samples and figure.quantile(figure.of) > figure.aim else ""
+        lines.append(f"{figure.name:<{width}}  {figure.unit:<5}{values}{len(figure.samples):>7}  {aim}{over}")
         ratios = [f"{name} × {_short(ratio)}" for name, ratio in _ratios(mode, figure)]
         lines += [f"    {text}" for text in ("p50 = " + ", ".join(ratios) if ratios else "", figure.note) if text]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def as_json(mode: Mode, figures: Sequence[Figure]) -> list[dict[str, Any]]:
+def as_json(mode: str, figures: Sequence[Figure]) -> list[dict[str, Any]]:
     """The same for programs, samples included."""
     return [
         asdict(figure)
@@ -99,7 +100,11 @@ def as_json(mode: Mode, figures: Sequence[Figure]) -> list[dict[str, Any]]:
     ]
 
 
-def _ratios(mode: Mode, figure: Figure) -> list[tuple[str, float]]:
+def _head(share: float) -> str:
+    return COLUMNS[QUANTILES.index(share)]
+
+
+def _ratios(mode: str, figure: Figure) -> list[tuple[str, float]]:
     if not figure.samples:
         return []
     ours = figure.quantile(0.5)

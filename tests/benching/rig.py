@@ -38,7 +38,10 @@ class Trouble(Exception):
 class Process:
     """One process; what it writes on standard error goes to memory, so that it costs no disk."""
 
-    def __init__(self, name: str, arguments: list[str], notify: Path | None = None) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], notify: Path | None = None, prefix: tuple[str, ...] = ()
+    ) -> None:
+        """Python with these arguments; `prefix` is a command that starts it."""
         self.name = name
         self._words = os.memfd_create(name)
         self._ready: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -46,7 +49,11 @@ class Process:
         environment = os.environ | {"PYTHONPATH": str(ROOT)} | ({"NOTIFY_SOCKET": str(notify)} if notify else {})
         self.began = time.monotonic()
         self._popen = subprocess.Popen(
-            [sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=self._words, cwd=ROOT
+            [*prefix, sys.executable, *arguments],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=self._words,
+            cwd=ROOT,
         )
         self.pid = self._popen.pid
 
@@ -120,7 +127,7 @@ class Rig:
         self._far = Far(str(folder / "world.sock"))
         self._lives = 0
         self._state = folder
-        self._config = folder / "chargerd.toml"
+        self.config = folder / "chargerd.toml"
 
     # ---- processes
 
@@ -133,7 +140,7 @@ class Rig:
         site = configuration(
             self._state, self._folder, url=self.csms.url, version=self.version, world=str(self._folder / "world.sock")
         )
-        self._config.write_text(site + SETTINGS.format(interval=interval))
+        self.config.write_text(site + SETTINGS.format(interval=interval))
         self.csms.stations.pop(STATION, None)
 
     @property
@@ -150,7 +157,7 @@ class Rig:
         return self.daemon
 
     def _start(self, name: str, command: list[str]) -> Process:
-        arguments = ["-m", "chargerd.main", *command, "--config", str(self._config)]
+        arguments = ["-m", "chargerd.main", *command, "--config", str(self.config)]
         return Process(name, arguments, self._folder / f"{name}.notify")
 
     async def stop(self) -> None:
