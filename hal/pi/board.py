@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from hal.api import DeviceError, Outlet
-from hal.pi import boardfile, devices, machine, wiring
+from hal.pi import boardfile, devices, machine, pins, pwm, wiring
 from hal.pi.boardfile import SLOW_SAMPLES, BoardFile, OutletFile
 from hal.pi.devices import Generator, Lines
 from hal.pi.front import Burst, Front, Scale
@@ -20,27 +21,19 @@ from hal.pi.spi import CHIPS, Adc, Plan
 
 
 class Wires:
-    """The real lines."""
+    """The real lines: pins of one gpiozero factory, PWM channels below one root."""
 
-    def __init__(self, soc: str) -> None:
-        from hal.pi.pins import factory
-
-        self._soc, self._maker = soc, factory(soc)
+    def __init__(self, soc: str, maker: Any, root: Path = pwm.ROOT) -> None:
+        self._soc, self._maker, self._root = soc, maker, root
 
     def output(self, pin: int, what: str, high: bool = True) -> Any:
-        from hal.pi.pins import Output
-
-        return Output(self._maker, pin, what, high)
+        return pins.Output(self._maker, pin, what, high)
 
     def input(self, pin: int, what: str, pull_up: bool) -> Any:
-        from hal.pi.pins import Input
-
-        return Input(self._maker, pin, what, pull_up)
+        return pins.Input(self._maker, pin, what, pull_up)
 
     def generator(self, pin: int) -> Generator:
-        from hal.pi.pwm import SysfsPwm
-
-        return SysfsPwm(self._soc, pin)
+        return pwm.SysfsPwm(self._soc, pin, self._root)
 
 
 class Bay:
@@ -239,6 +232,6 @@ def open_board(name: str) -> PiBoard:
     """The board that this file describes. Raises DeviceError when something of it is not there."""
     board = boardfile.load(name)
     machine.check(board.soc)
-    lines = Wires(board.soc)
+    lines = Wires(board.soc, pins.factory(board.soc))
     chip = CHIPS[board.adc.chip]
     return PiBoard(board, lines, Adc(f"/dev/spidev{board.adc.spi}", chip, board.adc.hertz))

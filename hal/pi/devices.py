@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from hal.lamps import LAMPS, UNKNOWN
 from hal.pi import boardfile
 from hal.pi.front import Burst, Front
 
-DUTIES = 4
+DUTIES = 5
 OPEN_ENDED = 0.985  # of the pull-up's volts: nothing is connected
 CLOSED_TIGHT = 0.002
 KELVIN = 273.15
@@ -74,9 +74,9 @@ class Pilot:
             self._duties.clear()
 
     def look(self, burst: Burst) -> None:
-        # Of one burst the duty is off by half a per cent, and more where the bus stalled; of four it is not.
+        # Of one burst the duty is off by half a per cent, and more where the bus stalled; the middle of five is not.
         self._duties.append(burst.duty)
-        self._burst = replace(burst, duty=sum(self._duties) / len(self._duties))
+        self._burst = replace(burst, duty=middle(self._duties))
 
     def read(self) -> PilotReading:
         return PilotReading(self._burst.high, self._burst.low, self._burst.duty)
@@ -88,6 +88,11 @@ class Pilot:
 
     def steady(self, positive: bool) -> None:
         self._drive = 1.0 if positive else 0.0
+
+
+def middle(numbers: Collection[float]) -> float:
+    """The one in the middle, the lower one of two."""
+    return sorted(numbers)[(len(numbers) - 1) // 2]
 
 
 class Switch:

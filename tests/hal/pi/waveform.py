@@ -29,15 +29,15 @@ def volts(high: float, low: float, duty: float, at: float) -> float:
     return goal + (before - goal) * math.exp(-since / TAU)
 
 
-def moments(chance: random.Random, rate: float, stalls: float = 0.0) -> Iterator[float]:
+def moments(chance: random.Random, rate: float, stalls: float = 0.0, jitter: float = 0.0) -> Iterator[float]:
     """When samples are taken: a bus as regular as can be, and the dither of `spi.Plan`.
 
-    `stalls`: the share of gaps that last 1 ms in the mean.
+    `stalls`: the share of gaps that last 1 ms more in the mean; `jitter`: of each gap, the deviation as a share of it.
     """
     at = chance.random() * PERIOD
     for gap in itertools.cycle(DITHER):
         yield at
-        at += 1 / rate + gap * 1e-6
+        at += (1 / rate + gap * 1e-6) * max(0.2, chance.gauss(1, jitter) if jitter else 1.0)
         if stalls and chance.random() < stalls:
             at += chance.expovariate(1000.0)
 
@@ -54,9 +54,10 @@ def burst(
     scale: Scale = SCALE,
     codes: int = 4095,
     stalls: float = 0.0,
+    jitter: float = 0.0,
 ) -> list[int]:
     """Codes of one burst."""
-    when = moments(chance, rate, stalls=stalls)
+    when = moments(chance, rate, stalls, jitter)
     return [
         min(codes, max(0, round(scale.code(volts(high, low, duty, next(when)) + chance.gauss(0, noise)))))
         for _ in range(samples)
