@@ -15,6 +15,7 @@ from chargerd.daemon import wal
 T = TypeVar("T")
 
 LOG_MOST = 1 << 20  # bytes the log keeps after a large commit
+LEAST_FREE = 1 << 16  # bytes; the index of the log alone takes half of it
 PAGE = 1024  # a commit touches a page or two: small pages wear the card least
 
 # One entry per schema version, applied in order; never edited once released: every version is in the field.
@@ -159,6 +160,7 @@ _REMEDIES = {
 }
 
 
+_SURE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ERRNO = {  # of what we do ourselves with the files
     errno.ENOSPC: sqlite3.SQLITE_FULL,
     errno.EDQUOT: sqlite3.SQLITE_FULL,
@@ -172,4 +174,18 @@ _ERRNO = {  # of what we do ourselves with the files
 def explain(path: Path, error: Exception) -> str:
     """The error with its file and its remedy."""
     code = _ERRNO.get(error.errno or 0, 0) if isinstance(error, OSError) else _code(error)
+    if code not in _SURE:
+        code = _state_of_disk(path.parent) or code
     return f"{path}: {error}: {_REMEDIES.get(code, 'check the storage medium')}"
+
+
+def _state_of_disk(folder: Path) -> int:
+    """What SQLite calls an I/O error, or does not open, may as well be for want of space, or of the right to write."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return 0
+    if disk.f_flag & os.ST_RDONLY:
+        return sqlite3.SQLITE_READONLY
+    full = disk.f_bavail * disk.f_frsize < LEAST_FREE or (disk.f_files > 0 and disk.f_favail == 0)
+    return sqlite3.SQLITE_FULL if full else 0

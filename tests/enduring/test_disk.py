@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from chargerd.config import Config
+from chargerd.daemon.database import StoreFailed
+from chargerd.daemon.store import opens
 from chargerd.lab.csms import Csms
 from chargerd.lab.pace import ScaledLoop, VirtualLoop, run
 from chargerd.lab.roaming import Token
@@ -243,6 +245,52 @@ def test_a_damaged_database(tmp_path: Path, version: str, policy: str) -> None:
         await one.leave()
         await one.charge(2, OTHER)
         assert one.closed(2)
+        await one.whole.stop()
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("why", "remedy"), [("full", "free space on this file system"), ("read-only", "make the file and its directory")]
+)
+def test_a_damaged_database_on_a_disk_that_takes_nothing(small_disk: Path, why: str, remedy: str) -> None:
+    """It is not set aside before it can be saved; each start says why; then it is known that something is lost."""
+
+    async def scene() -> None:
+        one = Scene(small_disk, "2.0.1")
+        await one.begin()
+        await one.csms.away()
+        await one.charge()
+        await one.leave()
+        await one.whole.stop_daemon()
+        database = small_disk / "chargerd.db"
+        with sqlite3.connect(database) as db:
+            db.execute("DROP TABLE session")
+        db.close()
+        content = database.read_bytes()
+        ballast = fill(small_disk)
+        if why == "read-only":
+            subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+        for _ in range(3):
+            with pytest.raises(StoreFailed, match=remedy):
+                await one.whole.start_daemon()
+            assert not opens(database)
+        kept = [file.read_bytes() for file in small_disk.glob("chargerd.db*") if file.stat().st_size]
+        assert content in kept and sum(map(len, kept)) < 2 * len(content), "nothing piles up"
+        if why == "read-only":
+            subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+        ballast.unlink()
+        assert opens(database), "as the one that waits for it looks"
+        await one.whole.start_daemon()
+        await asyncio.sleep(2.0)
+        assert "HistoryLost" in one.faults
+        await one.csms.back()
+        await asyncio.sleep(30.0)
+        (told,) = one.csms.books.sessions
+        assert not told.open and one.csms.books.judge() == [] and one.csms.violations() == []
+        await one.charge()
+        assert one.closed()
+        await one.leave()
         await one.whole.stop()
 
     play(scene)
