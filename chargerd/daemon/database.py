@@ -68,13 +68,22 @@ def files(path: Path) -> list[Path]:
     return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
 
+def address(path: Path) -> str:
+    """The URI by which this process opens it, and no other process meanwhile.
+
+    So the index of the log is in memory. As a file, mapped, it is on the disk half a minute after each commit, which
+    costs a card more than the commit; and a disk that fails under a mapped file may end the process.
+    """
+    return f"{path.absolute().as_uri()}?vfs=unix-excl"
+
+
 def open_database(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sqlite3.Connection, T]:
     """The database, created or migrated, and what `read` finds in it. Raises `Damaged`, of whatever kind.
 
     A `ValueError` of `read` means damaged, too: a flipped bit inside a text is seen by nobody else.
     """
     _look_at_log(path)
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(address(path), uri=True, isolation_level=None, check_same_thread=False)
     try:
         db.execute(f"PRAGMA page_size = {PAGE}")
         db.execute("PRAGMA journal_mode = WAL")
@@ -176,7 +185,8 @@ def explain(path: Path, error: Exception) -> str:
     code = _ERRNO.get(error.errno or 0, 0) if isinstance(error, OSError) else _code(error)
     if code not in _SURE:
         code = _state_of_disk(path.parent) or code
-    return f"{path}: {error}: {_REMEDIES.get(code, 'check the storage medium')}"
+    what = error.strerror if isinstance(error, OSError) else error
+    return f"{path}: {what}: {_REMEDIES.get(code, 'check the storage medium')}"
 
 
 def _state_of_disk(folder: Path) -> int:

@@ -5,7 +5,7 @@ that wait while the disk is busy share a transaction, in which only the last wor
 change is not written at all, and what may be lost in a power cut (`put_by`) goes along with the next that may not.
 
 A card wears by the block: the log is kept at its size and written over, since a file that grows costs the file system's
-own journal more than the commit itself.
+own journal more than the commit itself. And its index is no file (`database.address`), so nobody else can read along.
 
 A disk that fails (full, read-only, I/O) costs nobody the data: whoever waits gets `StoreFailed` once, the writes stay
 in memory and go out as soon as the disk takes them, `failed` says why meanwhile. A file found damaged when it is opened
@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
@@ -27,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from chargerd.core.moment import Moment
-from chargerd.daemon.database import StoreFailed, StoreTooNew, explain, of_the_disk
+from chargerd.daemon import wal
+from chargerd.daemon.database import StoreFailed, StoreTooNew, address, explain, of_the_disk
 from chargerd.daemon.salvage import FORGET, Lost, open_sound
 from chargerd.ocpp.outbox import START, Changes, Kept, Row, kept
 
@@ -40,7 +40,6 @@ HISTORY_MOST = 10_000  # sessions kept; the oldest go
 BOOTS_KEPT = 256
 BOOTS_LOST = 1000  # more than may have been since the last one that can be read
 CHECKPOINT_FRAMES = 256
-FRAME_HEADER = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ class Store:
         """What became of a damaged file, if there was one, until `told`."""
         self.bytes_written = 0
         self._path = path
-        self._index = path.with_name(path.name + "-shm")
+        self._log = path.with_name(path.name + "-wal")
         self._history = history
         self._db = db
         self._found: _Found | None = found
@@ -126,7 +125,7 @@ class Store:
         self._gate = gate or (lambda point: None)
         self._retry_after = retry_after
         self._page: int = db.execute("PRAGMA page_size").fetchone()[0]
-        self._frames = self._frames_now()
+        self._extent = self._extent_now(wal.Extent())
         self._dead: int = db.execute("SELECT count(*) FROM dead").fetchone()[0]
         self._said: dict[str, str] = {}  # state key -> text submitted last
         self._by: Writes = {}  # waits for company
@@ -340,7 +339,7 @@ class Store:
     def _reader(self) -> Iterator[sqlite3.Connection]:
         """A connection of its own: reading neither waits for the writer nor disturbs it."""
         try:
-            with contextlib.closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            with contextlib.closing(sqlite3.connect(f"{address(self._path)}&mode=ro", uri=True)) as db:
                 yield db
         except sqlite3.Error as error:
             raise StoreFailed(explain(self._path, error)) from error
@@ -414,28 +413,24 @@ class Store:
 
     def _count_bytes(self) -> None:
         """What the last commit appended to the log, and what a checkpoint then copied (its upper bound)."""
-        frames = self._frames_now()
-        self.bytes_written += (frames - self._frames if frames >= self._frames else frames) * (
-            self._page + FRAME_HEADER
-        )
-        self._frames = frames
-        if frames < CHECKPOINT_FRAMES:
+        before, now = self._extent, self._extent_now(self._extent)
+        appended = now.frames - (before.frames if now.salts == before.salts else 0)
+        self.bytes_written += appended * (self._page + wal.FRAME)
+        self._extent = now
+        if now.frames < CHECKPOINT_FRAMES:
             return
         with contextlib.suppress(sqlite3.Error):  # the log keeps what the file did not take; the next commit says why
             busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
             if not busy:
                 pages: int = self._db.execute("PRAGMA page_count").fetchone()[0]
-                self.bytes_written += min(frames, pages) * self._page
-                self._frames = 0
+                self.bytes_written += min(now.frames, pages) * self._page
 
-    def _frames_now(self) -> int:
-        """Valid frames in the log: `mxFrame` of the WAL-index header (sqlite.org/walformat.html, §2.1)."""
+    def _extent_now(self, before: wal.Extent) -> wal.Extent:
         try:
-            with self._index.open("rb") as index:
-                (frames,) = struct.unpack("=16xI", index.read(20))
-            return int(frames)
-        except (OSError, struct.error):  # none yet; or a disk so broken that the next commit says it
-            return 0
+            with self._log.open("rb") as log:
+                return wal.extent(log, self._page, before)
+        except OSError:  # none yet; or a disk so broken that the next commit says it
+            return before
 
 
 def opens(path: Path) -> bool:

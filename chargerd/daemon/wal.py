@@ -1,4 +1,6 @@
-"""Is anything that was committed missing from a write-ahead log? (sqlite.org/fileformat2.html, §4)
+"""What a write-ahead log says of itself: how long it is, and whether anything that was committed is missing.
+
+The format: sqlite.org/fileformat2.html, §4.
 
 SQLite reads a log up to the first frame whose checksum is wrong and drops the rest without a word. A commit that the
 power cut tore ends so, and nobody was promised it. A frame that was damaged later ends so too, and takes all commits
@@ -45,6 +47,26 @@ class _Frame:
     content: bytes
     current: bool
     follows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many frames the log's present round has; its salts name it."""
+
+    salts: bytes = b""
+    frames: int = 0
+
+
+def extent(log: BinaryIO, page: int, before: Extent) -> Extent:
+    """Of a log whose extent was `before`, with pages of so many bytes."""
+    log.seek(16)
+    salts = log.read(8)
+    frames = before.frames if salts == before.salts else 0
+    while True:
+        log.seek(HEADER + frames * (FRAME + page) + 8)
+        if len(salts) < 8 or log.read(8) != salts:
+            return Extent(salts, frames)
+        frames += 1
 
 
 def first_lost(log: BinaryIO) -> int | None:

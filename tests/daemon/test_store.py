@@ -4,6 +4,8 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from chargerd.core.moment import Moment
-from chargerd.daemon import database, store
+from chargerd.daemon import database, store, wal
 from chargerd.daemon.database import StoreFailed, StoreTooNew
 from chargerd.daemon.store import Batch, Session, Store
 from chargerd.ocpp.outbox import START, Changes, Outbox, Row
@@ -162,8 +164,8 @@ def test_the_log_is_checkpointed_and_both_writings_are_counted(opened: Callable[
         one.commit_now(Batch(state={"a": n}))
         assert one.bytes_written > before
         largest = max(largest, log.stat().st_size)
-    assert largest < 2 * store.CHECKPOINT_FRAMES * (database.PAGE + store.FRAME_HEADER)
-    assert one.bytes_written >= 400 * (database.PAGE + store.FRAME_HEADER)
+    assert largest < 2 * store.CHECKPOINT_FRAMES * (database.PAGE + wal.FRAME)
+    assert one.bytes_written >= 400 * (database.PAGE + wal.FRAME)
     assert opened().load(0.0, 0.0, False).state == {"a": 399}
 
 
@@ -199,7 +201,7 @@ def test_a_body_that_grows_rewrites_one_page(opened: Callable[..., Store]) -> No
     before = one.bytes_written
     for n in range(20):
         one.commit_now(Batch(state={"key-3": "x" * (301 - n % 2)}))
-    assert one.bytes_written - before == 20 * (database.PAGE + store.FRAME_HEADER)
+    assert one.bytes_written - before == 20 * (database.PAGE + wal.FRAME)
 
 
 def test_the_history_is_bounded(opened: Callable[..., Store]) -> None:
@@ -207,6 +209,19 @@ def test_the_history_is_bounded(opened: Callable[..., Store]) -> None:
     for n in range(5):
         one.commit_now(Batch(sessions=(replace(SESSION, uid=f"s{n}", started=1000.0 + n),)))
     assert [each.uid for each in one.sessions()] == ["s4", "s3", "s2"]
+
+
+def test_the_index_of_the_log_is_no_file_and_other_processes_are_told_so(
+    opened: Callable[..., Store], path: Path
+) -> None:
+    one = opened()
+    one.commit_now(Batch(sessions=(SESSION,)))
+    assert one.sessions() == [SESSION], "read by a connection of its own"
+    assert {each.name for each in path.parent.iterdir()} == {path.name, f"{path.name}-wal"}
+    program = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0.0).execute('SELECT * FROM session')"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False).stderr
+    assert "database is locked" in said
+    one.commit_now(Batch(state={"a": 1}))
 
 
 # ---- the writer

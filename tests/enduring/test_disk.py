@@ -125,6 +125,14 @@ def fill(folder: Path) -> Path:
             return ballast
 
 
+def remount(folder: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", folder], check=True)
+
+
+def contents(folder: Path) -> list[bytes]:
+    return [content for file in folder.glob("chargerd.db*") if (content := file.read_bytes())]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_full_disk(small_disk: Path, version: str) -> None:
     async def scene() -> None:
@@ -270,15 +278,15 @@ def test_a_damaged_database_on_a_disk_that_takes_nothing(small_disk: Path, why: 
         content = database.read_bytes()
         ballast = fill(small_disk)
         if why == "read-only":
-            subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+            remount(small_disk, "ro")
         for _ in range(3):
             with pytest.raises(StoreFailed, match=remedy):
                 await one.whole.start_daemon()
             assert not opens(database)
-        kept = [file.read_bytes() for file in small_disk.glob("chargerd.db*") if file.stat().st_size]
+        kept = contents(small_disk)
         assert content in kept and sum(map(len, kept)) < 2 * len(content), "nothing piles up"
         if why == "read-only":
-            subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+            remount(small_disk, "rw")
         ballast.unlink()
         assert opens(database), "as the one that waits for it looks"
         await one.whole.start_daemon()

@@ -38,6 +38,7 @@ class Way:
     sound: bool = True
     careless: bool = False  # SQLite with synchronous = OFF
     mount: str = ""
+    errors: tuple[str, ...] = ()  # beginnings of what may be logged
 
 
 SOUND = Way("as it is")
@@ -86,7 +87,7 @@ class Campaign:
 
     def _cycle(self, medium: Path, points: int | None) -> None:
         began, self._boot = time.monotonic(), self._boot + 1
-        disk = Disk(self._folder, medium, self._seed * 1000 + self._boot, self._leak)
+        disk = self._disk = Disk(self._folder, medium, self._seed * 1000 + self._boot, self._leak)
         machine = Machine(self._folder, self._image, disk, self._state)
         try:
             self._run(machine, points)
@@ -102,26 +103,11 @@ class Campaign:
 
     def _run(self, machine: Machine, points: int | None) -> None:
         """Until the power is to go; None: until the machine has accounted for everything."""
-        machine.say(
-            {
-                "version": self._version,
-                "boot": self._boot,
-                "now": self._now,
-                "energy": self._energy,
-                "plugged": self._plugged and self._random.random() < 0.5,
-                "cars": 1 if points is None else CARS,
-                "careless": self._way.careless,
-                "mount": self._way.mount,
-                "chance": self._random.getrandbits(32),
-            }
-        )
-        self._plugged = False
+        machine.say(self._order(points))
         passed = 0
         while True:
             message = machine.hear()
-            self._now = max(self._now, message.get("now", 0.0))
-            self._energy, self._plugged = message.get("energy", self._energy), message.get("plugged", self._plugged)
-            self._take(message)
+            self._hear(message)
             if "end" in message:
                 self._account(message["end"])
                 return
@@ -129,16 +115,38 @@ class Campaign:
             last = passed == points
             patience = self._random.uniform(-LINGER, LINGER) if last else 0.0
             if patience >= 0.0:
-                machine.say({"frames": self._frames})
-                self._frames.clear()
+                self._answer(machine)
             if last:
                 time.sleep(max(0.0, patience))
                 self.tally.where.append(f"{message.get('point', 'send')} {'and on' if patience >= 0 else ''}".strip())
                 return
 
+    def _order(self, points: int | None) -> dict[str, Any]:
+        plugged, self._plugged = self._plugged, False
+        return {
+            "version": self._version,
+            "boot": self._boot,
+            "now": self._now,
+            "energy": self._energy,
+            "plugged": plugged and self._random.random() < 0.5,
+            "cars": 1 if points is None else CARS,
+            "careless": self._way.careless,
+            "mount": self._way.mount,
+            "chance": self._random.getrandbits(32),
+        }
+
+    def _answer(self, machine: Machine, **more: Any) -> None:
+        machine.say({"frames": self._frames, **more})
+        self._frames.clear()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        self._now = max(self._now, message.get("now", 0.0))
+        self._energy, self._plugged = message.get("energy", self._energy), message.get("plugged", self._plugged)
+        self._take(message)
+
     def _take(self, message: dict[str, Any]) -> None:
         match message:
-            case {"error": text}:
+            case {"error": text} if not text.startswith(self._way.errors or "\0"):
                 self._complain(f"logged: {text}")
             case {"disk": digest, "aside": aside}:
                 self._compare(digest)

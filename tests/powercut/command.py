@@ -15,15 +15,18 @@ from chargerd.ocpp.versions import VERSIONS
 from tests.powercut.campaign import CONTROLS, SOUND, Campaign, Way
 from tests.powercut.image import Image, Unable, build
 from tests.powercut.machine import Disk, Machine, format_disk, must_be_able
+from tests.powercut.trouble import TROUBLES, Trouble
 
 ABOUT = """\
 Power cuts on a disk with a volatile cache. A virtual machine (QEMU, no KVM needed) with Debian's kernel writes the
 charger's books on ext4; the disk keeps what it was told to flush, loses the rest and tears some of it. Cut at commits
 and sends; after each restart the disk must have every commit that was acknowledged, and in the end the books of the
 backend, the charger's history and the meter must agree. Two controls must fail: SQLite that does not wait for the disk,
-and ext4 that does not flush it. World, guard and backend are simulated, the daemon's parts run in virtual time.
+and ext4 that does not flush it. Then the disk itself fails under the running charger, until the next boot, or is full
+for a while. World, guard and backend are simulated, the daemon's parts run in virtual time.
 """
 CONTROL_CYCLES = 15
+TROUBLE_CYCLES = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="where it is cut, and what leaks (1)")
     parser.add_argument("--leak", type=float, default=0.1, metavar="P", help="share of sectors kept early (0.1)")
     parser.add_argument("--no-controls", action="store_true", help="leave out what must fail")
+    parser.add_argument("--no-troubles", action="store_true", help="leave out the disk that fails, and the full one")
     given = parser.parse_args(arguments)
     versions = VERSIONS if given.ocpp == "all" else (given.ocpp,)
     began = time.monotonic()
@@ -51,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for way, version, cycles in plans:
                 campaign = Campaign(folder, image, state, way, version, given.seed, given.leak)
                 good = _perform(campaign, way, version, cycles) and good
+            for way, version in [] if given.no_troubles else zip(TROUBLES, reversed(versions), strict=False):
+                trouble = Trouble(folder, image, state, way, version, given.seed, given.leak)
+                good = _perform(trouble, way, version, TROUBLE_CYCLES) and good
     except Unable as e:
         _say(f"tests/system powercut: {e}")
         return 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,7 @@ import logging
 import os
 import sqlite3
 import sys
+import tempfile
 import termios
 import tty
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from chargerd.daemon.csms import LinkSettings, LinkState
+from chargerd.daemon.database import address
 from chargerd.daemon.store import Store
 from chargerd.lab.pace import VirtualLoop, run
 from chargerd.lab.whole import Whole
@@ -32,6 +35,7 @@ from chargerd.ocpp.versions import VERSIONS, dialect_of
 
 PORT, DISK, MOUNT = "/dev/ttyS1", "/dev/vda", "/mnt"
 DATABASE = Path(MOUNT, "chargerd.db")
+BALLAST = Path(MOUNT, "ballast")
 TABLES = ("state", "outbox", "dead", "session", "boot")
 TOKEN = "04A1B2C3"
 SETTINGS = "[ocpp16]\nMeterValueSampleInterval = 2\nAllowOfflineTxForUnknownId = true\n"
@@ -40,7 +44,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Port:
-    """The line to the outside. `about` is added to everything that is said."""
+    """The line to the outside. `about` is added to everything that is said; `ballast` in an answer fills the disk."""
 
     def __init__(self, number: int) -> None:
         self._number, self._waiting = number, b""
@@ -54,7 +58,10 @@ class Port:
     def ask(self, **message: Any) -> Any:
         """Say it and wait for the answer."""
         self.say(**message)
-        return self.listen()
+        answer = self.listen()
+        if (ballast := answer.get("ballast")) is not None:
+            _fill() if ballast else BALLAST.unlink()
+        return answer
 
     def listen(self) -> Any:
         while b"\n" not in self._waiting:
@@ -137,7 +144,9 @@ class _Ear(logging.Handler):
 async def drive(order: dict[str, Any], port: Port) -> None:
     """One run of the machine: begin on the disk as it is, and let drivers come; in the end, to rest and to account."""
     loop = asyncio.get_running_loop()
-    kept = sqlite3.connect(DATABASE, isolation_level=None)  # held open: nothing tidies up behind our back
+    kept = sqlite3.connect(
+        address(DATABASE), uri=True, isolation_level=None
+    )  # held open: nothing tidies up behind our back
     port.ask(disk=_look(kept), aside=[name for name in os.listdir(MOUNT) if ".corrupt-" in name])  # noqa: PTH208
 
     def gate(point: str) -> None:
@@ -160,7 +169,12 @@ async def drive(order: dict[str, Any], port: Port) -> None:
     )
     outlet = whole.world.outlets[0]
     outlet.energy = order["energy"]
-    port.about = lambda: {"now": loop.time(), "energy": outlet.energy, "plugged": outlet.car is not None}
+    port.about = lambda: {
+        "now": loop.time(),
+        "energy": outlet.energy,
+        "plugged": outlet.car is not None,
+        **_storage(whole),
+    }
     if order["plugged"]:  # it has waited for the power to come back
         await whole.plug()
     logging.getLogger("chargerd").addHandler(_Ear(port))
@@ -196,6 +210,17 @@ async def _car(whole: Whole, link: FarLink, offline: bool) -> None:
     await asyncio.sleep(3.0)
 
 
+def _storage(whole: Whole) -> dict[str, bool]:
+    """Does the charger think that it can store; where not, is the file system read-only? (`statvfs` need not know.)"""
+    if whole.daemon is None or whole.daemon.charger.state.storage:
+        return {"storage": True}
+    try:
+        Path(tempfile.mkdtemp(dir=MOUNT)).rmdir()
+    except OSError as e:
+        return {"storage": False, "readonly": e.errno == errno.EROFS}
+    return {"storage": False}
+
+
 def _look(db: sqlite3.Connection) -> str:
     """What is on the disk, or how it is damaged."""
     try:
@@ -226,6 +251,19 @@ def _account() -> dict[str, Any]:
 
 
 # ---- the machine
+
+
+def _fill() -> None:
+    """Not a block is left."""
+    number = os.open(BALLAST, os.O_RDWR | os.O_CREAT)
+    size, step = 0, 1 << 24
+    while step >= 1024:
+        try:
+            os.posix_fallocate(number, size, step)
+            size += step
+        except OSError:
+            step //= 2
+    os.close(number)
 
 
 class _Careless(sqlite3.Connection):

@@ -47,16 +47,29 @@ class Disk:
 
     def __init__(self, folder: Path, medium: Path, seed: int, leak: float) -> None:
         self.socket = folder / "disk.sock"
-        self.socket.unlink(missing_ok=True)
-        self._server = subprocess.Popen(
-            ["nbdkit", "-f", "-U", self.socket, "python", PLUGIN, f"file={medium}", f"seed={seed}", f"leak={leak}"],
-            preexec_fn=die_with_parent,
-        )
+        self._sick = folder / "disk.sick"
+        for path in (self.socket, self._sick):
+            path.unlink(missing_ok=True)
+        errors = ("error-pwrite=EIO", "error-pwrite-rate=100%", f"error-pwrite-file={self._sick}")
+        words = folder / "disk.log"
+        with words.open("wb") as log:
+            self._server = subprocess.Popen(
+                [
+                    *("nbdkit", "-f", "-U", self.socket, "--filter=error"),
+                    *("python", PLUGIN, f"file={medium}", f"seed={seed}", f"leak={leak}", *errors),
+                ],
+                stderr=log,
+                preexec_fn=die_with_parent,
+            )
         end = time.monotonic() + 20.0
         while not self.socket.exists():
             if self._server.poll() is not None or time.monotonic() > end:
-                raise Unable("nbdkit does not serve the disk")
+                raise Unable(f"nbdkit does not serve the disk: {words.read_text(errors='replace')[-500:]}")
             time.sleep(0.01)
+
+    def fail(self) -> None:
+        """From now on every write is an I/O error."""
+        self._sick.touch()
 
     def cut(self) -> None:
         self._server.kill()
@@ -78,7 +91,7 @@ class Machine:
             *("-serial", f"file:{self._console}", "-serial", f"unix:{serial},server=on,wait=off"),
             *("-qmp", f"unix:{control},server=on,wait=off"),
             *("-kernel", str(image.kernel), "-initrd", str(image.memory_disk)),
-            *("-append", f"console=ttyS0 panic=-1 quiet {image.append}"),
+            *("-append", f"console=ttyS0 panic=-1 quiet no_timer_check {image.append}"),
             *("-drive", f"file=nbd+unix:///?socket={disk.socket},format=raw,if=virtio,cache=none"),
             *(("-incoming", f"exec:cat {restore}") if restore else ()),
         ]

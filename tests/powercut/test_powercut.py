@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from tests.powercut.campaign import SOUND, Campaign
+from tests.powercut.campaign import SOUND, Campaign, Way
 from tests.powercut.image import Image
-from tests.powercut.machine import Machine
+from tests.powercut.machine import Disk, Machine
+from tests.powercut.trouble import ERROR, FULL, Trouble
 
 
 @pytest.fixture
@@ -85,6 +86,35 @@ def test_a_commit_that_was_under_way_may_be_there_or_not() -> None:
 def test_damage_is_never_allowed() -> None:
     assert "damaged" in complaints((found(""), BEFORE), (found("damaged: malformed"), END))[0]
     assert "set aside" in complaints((found(""), BEFORE), (found("", ["chargerd.db.corrupt-1"]), END))[0]
+
+
+class Diskless:
+    def fail(self) -> None: ...
+
+
+def trouble(way: Way, *messages: dict[str, Any]) -> list[str]:
+    """Of a life in which the machine says this."""
+    campaign = Trouble(Path(), Image(Path(), Path(), ""), Path(), way, "1.6", 1, 0.1)
+    campaign._disk = cast(Disk, Diskless())
+    campaign._run(cast(Machine, Spoken(*messages)), 1)
+    return campaign.tally.complaints
+
+
+WELL, SICK, DEAD = {"storage": True}, {"storage": False}, {"storage": False, "readonly": True}
+
+
+def test_a_disk_that_fails_must_be_told_and_its_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SICK", 2), ("WELL", 1), ("PATIENCE", 2), ("JOURNAL", 0.0)):
+        monkeypatch.setattr(f"tests.powercut.trouble.{name}", value)
+    assert trouble(ERROR, WELL, SICK, SICK, DEAD) == []
+    assert "not made read-only" in trouble(ERROR, WELL, SICK, SICK, SICK)[0]
+    assert "was not told" in trouble(FULL, WELL, WELL, WELL, SICK, SICK, WELL, WELL)[0]
+    assert trouble(FULL, WELL, SICK, SICK, SICK, WELL, WELL) == []
+    assert "still fails" in trouble(FULL, WELL, SICK, SICK, WELL, WELL, WELL)[0]
+    assert "the end of StorageFailure" in trouble(FULL, WELL, SICK, SICK, SICK, SICK, SICK, SICK)[0]
+    logged = {"storage": False, "error": "storage: full"}
+    assert trouble(FULL, WELL, logged, SICK, SICK, WELL, WELL) == []
+    assert "logged" in trouble(FULL, WELL, {"storage": False, "error": "other"}, SICK, SICK, WELL, WELL)[0]
 
 
 def test_in_the_end_the_books_are_judged() -> None:
