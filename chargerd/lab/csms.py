@@ -8,7 +8,7 @@ It knows nothing of chargerd: framing, checks and books are its own. Its behavio
     away/back     the listener goes and comes back on the same port; `drop` only cuts links
     numbers       how 1.6 transactionIds are given: `sequential`, `epoch`, `zero_unless_accepted`
 
-`python -m chargerd.lab.csms --port 9000 [--version ocpp1.6]` prints the wire.
+`python -m chargerd.lab.csms --port 9000 [--version ocpp1.6]` prints the wire and takes orders (`lab.orders`).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from websockets.typing import Subprotocol
 from chargerd.lab import schema
 from chargerd.lab.books import Books, shorten
 from chargerd.lab.desk import Desk
+from chargerd.lab.orders import Counter
 from chargerd.lab.peer import (
     HONEST,
     MAX_FRAME,
@@ -443,7 +444,11 @@ def _identity(path: str) -> str:
 def _print(station: StationView, frame: Frame) -> None:
     text = json.dumps(_masked(frame.payload), separators=(",", ":"), ensure_ascii=False)
     when = datetime.fromtimestamp(frame.at).strftime("%H:%M:%S.%f")[:-3]
-    sys.stdout.write(f"{when} {station.id} {frame.direction} {frame.kind:6} {frame.action} {text[:200]}\n")
+    _say(f"{when} {station.id} {frame.direction} {frame.kind:6} {frame.action} {text[:200]}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
@@ -463,19 +468,21 @@ async def _run(options: argparse.Namespace) -> None:
     csms.tokens = {token: Token() for token in options.token}
     csms.watchers.append(_print)
     await csms.start()
-    sys.stdout.write(f"listening at {csms.url}/<station>\n")
-    sys.stdout.flush()
+    orders = Counter(csms, _say)
+    hint = "; orders are taken here, try: help" if orders.open() else ""
+    _say(f"listening at {csms.url}/<station>{hint}")
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     await ended.wait()
+    orders.close()
     await csms.stop()
-    sys.stdout.write("\n".join([csms.books.table(), *csms.violations(), *csms.books.judge(over=False)]) + "\n")
+    _say("\n".join([csms.books.table(), *csms.violations(), *csms.books.judge(over=False)]))
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m chargerd.lab.csms", description="A small CSMS that prints the wire."
+        prog="python -m chargerd.lab.csms", description="A small CSMS that prints the wire and takes orders: type help."
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9000)

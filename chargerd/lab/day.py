@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from chargerd.lab import limits
 from chargerd.lab.books import shorten
 from chargerd.lab.csms import Boot, Csms
 from chargerd.lab.desk import Desk
@@ -28,6 +29,7 @@ CAR = {"max_amps": 16, "reaction": 0.3}
 CHARGE = 8.0  # s of energy in each session
 SOON, LATER = 10.0, 20.0  # s to wait for what comes by itself
 RESERVATION, LIST = 17, 3  # as the backend numbers them
+LIMIT, VOLTS = 10.0, 230.0  # A, V
 HEARTBEAT, RETRY = 10, 5  # s, as the backend answers a boot
 NEWS_LAG = 0.3  # s; what was seen is told on two ways, and the slower one must have arrived
 
@@ -157,7 +159,10 @@ class Day:
         self._judge(
             "app-start", outcome == "Accepted" and started and charging, f"{outcome}, transaction {str(tx)[:12]}"
         )
-        await asyncio.sleep(CHARGE)
+        await asyncio.sleep(CHARGE / 2)
+        if self._old:
+            await self._limit(tx)
+        await asyncio.sleep(CHARGE / 2)
         self._screen.arrow(Lane.DRIVER, Lane.CSMS, "app: stop")
         outcome = await self._ask(lambda desk: desk.remote_stop(tx))
         ended = await self._wait(edge="Ended", tx=tx)
@@ -165,6 +170,21 @@ class Day:
         self._judge("app-stop", outcome == "Accepted" and reason == "Remote", f"{outcome}, reason {reason}")
         await self._unplug(2)
         await self._wait(outlet=2, status="Available")
+
+    async def _limit(self, tx: Any) -> None:
+        """The grid is short of power: 10 A for this transaction."""
+        assert self._csms is not None
+        place, profile = limits.profile(["2", "tx", f"{LIMIT:g}A", f"tx={tx}"], self._csms.clock())
+        before = (await self._outlet(2))["watts"]
+        outcome = await self._ask(lambda desk: desk.set_profile(place, profile))
+        most, watts = LIMIT * 3 * VOLTS, before
+        for _ in range(int(SOON / 0.1)):
+            watts = (await self._outlet(2))["watts"]
+            if 0 < watts <= most * 1.01:
+                break
+            await asyncio.sleep(0.1)
+        followed = outcome == "Accepted" and before > most and 0 < watts <= most * 1.01
+        self._judge("limit", followed, f"{outcome}, {before / 1000:.1f} → {watts / 1000:.1f} kW")
 
     async def _reserve(self) -> None:
         """For the app's driver, who is on the way."""

@@ -22,6 +22,7 @@ from typing import Any
 from chargerd.lab.apart import Apart, Broken
 from chargerd.lab.csms import Csms
 from chargerd.lab.day import Day
+from chargerd.lab.orders import Counter
 from chargerd.lab.pace import ScaledLoop
 from chargerd.lab.rows import table
 from chargerd.lab.screen import Screen
@@ -93,7 +94,7 @@ async def _demo(options: argparse.Namespace, directory: Path) -> int:
         for line in _report(day, csms):
             _print(line)
         if options.stay and whole:
-            await _stay(stage)
+            await _stay(stage, csms)
         return 0 if day.good else 1
     finally:
         await stage.end()
@@ -129,7 +130,7 @@ def _report(day: Day, csms: Csms | None) -> list[str]:
     return [*lines, "", "all that was asked for was seen" if day.good else "NOT all that was asked for was seen"]
 
 
-async def _stay(stage: Apart | Together) -> None:
+async def _stay(stage: Apart | Together, csms: Csms | None) -> None:
     """Until Ctrl-C, or until something breaks."""
     await stage.start_daemon()
     root = Path(__file__).parents[2]
@@ -137,11 +138,16 @@ async def _stay(stage: Apart | Together) -> None:
     _print("")
     _print("The charger stays. In another terminal:")
     _print(f"  export CHARGERD_SOCKET={stage.socket}")
-    for words in ("status", "watch", "sim plug 1", "tap 04A1B2C3D4E5F6", "sim unplug 1"):
+    for words in ("status", "watch", "sim plug 1", "tap 04A1B2C3D4E5F6", "why 1", "sim unplug 1"):
         _print(f"  {command if command.exists() else 'chargerctl'} {words}")
+    orders = None if csms is None else Counter(csms, _print)
+    if orders is not None and orders.open():
+        _print("Here, orders to the small CSMS, such as: profile 1 tx 10A · schedule 1 60 · help")
     _print("Ctrl-C ends it.")
     with contextlib.suppress(asyncio.CancelledError):
         await (stage.broken if isinstance(stage, Apart) else asyncio.Event().wait())
+    if orders is not None:
+        orders.close()
 
 
 def _print(line: str) -> None:

@@ -30,6 +30,7 @@ ROWS = {
     "free": Row("unplug → status Available"),
     "reserved": Row("reserved → kept for its driver, told with the start", small=True, old=True),
     "app-start": Row("app → remote start", small=True),
+    "limit": Row("charging profile → the vehicle follows", small=True, old=True),
     "app-stop": Row("app → remote stop", small=True),
     "refused": Row("card that nobody knows → refused, no transaction", small=True),
     "roaming": Row("card that the roaming partner knows → accepted", small=True),
