@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chargerd import faults
-from chargerd.core.station import OWN_FAULTS
+from chargerd.core.faults import OWN
 from chargerd.core.status import ENDING_FAULTS
 from chargerd.faults import FAULTS, GUARD, STATION, Clears
 from chargerd.guard.checks import CHECKS
@@ -23,7 +23,7 @@ def test_the_documentation_is_the_table() -> None:
 def test_every_fault_has_a_check_and_every_check_a_fault_in_the_same_order() -> None:
     assert list(CHECKS) == list(GUARD)
     assert not set(GUARD) & set(STATION)
-    assert {*OWN_FAULTS, *ENDING_FAULTS, DAEMON_LOST, MISMATCH} <= set(FAULTS)
+    assert {*OWN, *ENDING_FAULTS, DAEMON_LOST, MISMATCH} <= set(FAULTS)
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -12,7 +12,7 @@ from typing import Any
 
 from chargerd.core.commands import Command
 from chargerd.core.moment import Moment
-from chargerd.core.records import Cause, Faulted, Record
+from chargerd.core.records import Cause, Record
 from chargerd.core.state import Outlet, Station, Tx, TxWindow, Visit
 
 LOBBY = 0
@@ -78,14 +78,11 @@ class Draft:
             self.set_outlet(rank, live=replace(live, **changes))
 
     def set_faults(self, rank: int, faults: frozenset[str]) -> None:
-        """Of one outlet, or of the station (0); those that come and go are told."""
-        before = self.outlet(rank).live.faults if rank else self.state.faults
+        """Of one outlet, or of the station (0); `core.faults` tells those that come and go."""
         if rank:
             self.set_live(rank, faults=faults)
         else:
             self.set(faults=faults)
-        for name in sorted(before ^ faults):
-            self.tell(Faulted(self.now, rank, name, name in faults))
 
     def put_visit(self, rank: int, visit: Visit | None) -> None:
         if rank == LOBBY:

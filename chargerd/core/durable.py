@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from chargerd.core.commands import BootCause
+from chargerd.core.faults import STANDING
 from chargerd.core.profiles import Installed
 from chargerd.core.state import Outlet, Reservation, Site, Station, Visit
 from chargerd.core.token import Verdict
@@ -42,8 +43,8 @@ def changed(old: Station | None, new: Station) -> dict[str, Json]:
         body["lobby"] = pack(new.lobby)
     for n, outlet in enumerate(new.outlets):
         before = None if old is None else old.outlets[n]
-        if before is None or before.visit is not outlet.visit or before.operative != outlet.operative:
-            body[f"outlet/{outlet.site.rank}"] = {"operative": outlet.operative, "visit": pack(outlet.visit)}
+        if before is None or before.visit is not outlet.visit or _lasting(before) != _lasting(outlet):
+            body[f"outlet/{outlet.site.rank}"] = _lasting(outlet) | {"visit": pack(outlet.visit)}
     body |= entries("cache", {} if old is None else old.cache, new.cache, pack)
     body |= entries("card", {} if old is None else old.cards, new.cards, lambda group: {"group": group})
     body |= entries("list", {} if old is None else old.local_list, new.local_list, pack)
@@ -60,7 +61,17 @@ def _own(state: Station) -> Json:
         "next_boot": pack(state.next_boot),
         "list": state.list_version,
     }
-    return own | ({"resets": pack(state.resets)} if state.resets else {})
+    return own | _named(resets=state.resets, faults=state.reported)
+
+
+def _lasting(outlet: Outlet) -> Json:
+    """What lasts at an outlet beside its visit."""
+    return {"operative": outlet.operative} | _named(faults=outlet.reported)
+
+
+def _named(**sets: frozenset[Any]) -> Json:
+    """Those that are not empty, as mostly they are."""
+    return {name: pack(values) for name, values in sets.items() if values}
 
 
 def entries(name: str, old: Mapping[Any, Any], new: Mapping[Any, Any], form: Callable[[Any], Json]) -> dict[str, Json]:
@@ -83,7 +94,9 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
     outlets = []
     for s in site.outlets:
         row = found.get(f"outlet/{s.rank}") or {"operative": True, "visit": None}
-        outlets.append(Outlet(s, visit=_unpack(Visit | None, row["visit"]), operative=row["operative"]))
+        visit, reported = _unpack(Visit | None, row["visit"]), frozenset(row.get("faults", ()))
+        outlets.append(Outlet(s, visit=visit, operative=row["operative"], reported=reported))
+    reported = frozenset(station.get("faults", ()))
     return Station(
         site,
         tuple(outlets),
@@ -92,6 +105,8 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
         operative=station["operative"],
         shut=frozenset(station.get("shut", ())),
         resets=frozenset(station.get("resets", ())),
+        faults=reported & STANDING,
+        reported=reported,
         next_boot=_unpack(BootCause | None, station["next_boot"]),
         cards=MappingProxyType({key: body["group"] for key, body in _found(found, "card/")}),
         cache=MappingProxyType({key: unpack(Verdict, body) for key, body in _found(found, "cache/")}),

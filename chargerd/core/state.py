@@ -224,6 +224,7 @@ class Outlet:
     live: Live = Live()
     visit: Visit | None = None
     operative: bool = True
+    reported: frozenset[str] = frozenset()  # faults that records tell of, and not yet of their end
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,7 @@ class Station:
     next_boot: BootCause | None = None  # why the next start will have happened
     stopped: bool = False
     faults: frozenset[str] = frozenset()  # of the station as a whole; each outlet has its own in `live`
+    reported: frozenset[str] = frozenset()  # those of them that records tell of, and not yet of their end
 
     def outlet(self, rank: int) -> Outlet:
         return self.outlets[rank - 1]

@@ -17,6 +17,7 @@ from chargerd.core import (
     availability,
     boot,
     charging,
+    faults,
     known,
     limits,
     local_list,
@@ -77,10 +78,6 @@ from chargerd.core.records import Cause, Reason, Record, Security
 from chargerd.core.state import Live, Outlet, Site, Station
 from chargerd.core.variables import Variables
 
-# Faults that the daemon finds itself; the guard's own list (`OutletTruth.faults`) does not speak of them.
-OWN_FAULTS = frozenset({"PowerMeterFailure", "GuardLost"})
-
-
 # Security events that are written down and not told (2.0.1 part 2 appendix 1, A04.FR.01).
 UNTOLD = frozenset({"FailedToAuthenticateAtCsms", "ReconfigurationOfSecurityParameters"})
 
@@ -120,15 +117,15 @@ def _take(draft: Draft, event: Event) -> None:
         case Power(rank, on):
             power.switched(draft, rank, on)
         case Fault(rank, name, active):
-            faults = draft.outlet(rank).live.faults if rank else draft.state.faults
-            draft.set_faults(rank, faults | {name} if active else faults - {name})
+            present = draft.outlet(rank).live.faults if rank else draft.state.faults
+            draft.set_faults(rank, present | {name} if active else present - {name})
         case OutletTruth():
             _truth(draft, event)
         case GuardLost():
             for rank in draft.ranks():
                 live = draft.outlet(rank).live
                 draft.set_live(rank, known=False, permit=None, lock=None, settling_until=None)
-                draft.set_faults(rank, (live.faults & OWN_FAULTS) | {"GuardLost"})
+                draft.set_faults(rank, (live.faults & faults.OWN) | {faults.GUARD_LOST})
         case Metered():
             _metered(draft, event)
         case Bay(rank, occupied):
@@ -196,6 +193,7 @@ def _take(draft: Draft, event: Event) -> None:
 
 
 def _settle(draft: Draft) -> None:
+    faults.settle(draft)
     boot.settle(draft)
     reservation.settle(draft)
     visit.timeouts(draft, LOBBY)
@@ -243,7 +241,7 @@ def _metered(draft: Draft, event: Metered) -> None:
 
 
 def _truth(draft: Draft, event: OutletTruth) -> None:
-    own = draft.outlet(event.outlet).live.faults & OWN_FAULTS
+    own = draft.outlet(event.outlet).live.faults & faults.OWN
     draft.set_live(
         event.outlet,
         known=True,
@@ -257,7 +255,7 @@ def _truth(draft: Draft, event: OutletTruth) -> None:
     )
     if not event.powered:
         power.drawn(draft, event.outlet, None)
-    draft.set_faults(event.outlet, (own - {"GuardLost"}) | frozenset(event.faults))
+    draft.set_faults(event.outlet, (own - {faults.GUARD_LOST}) | frozenset(event.faults))
 
 
 def _notice(draft: Draft, name: str, info: str) -> None:

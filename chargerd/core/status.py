@@ -27,6 +27,7 @@ ENDING_FAULTS: dict[str, Reason] = {
 }
 
 HISTORY_LOST = "HistoryLost"  # the database was damaged, and what could not be read of it is gone
+SET_ASIDE = "EventSetAside"  # an event could not be digested
 
 
 class Joint(StrEnum):

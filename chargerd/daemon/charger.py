@@ -37,6 +37,7 @@ from chargerd.core.commands import (
 from chargerd.core.events import AuthorizeAnswered, Event, Fault, GuardLost, PowerRestored, ResetKind, Storage, Wake
 from chargerd.core.records import Faulted, Record, Session
 from chargerd.core.state import Station, TxWindow
+from chargerd.core.status import SET_ASIDE
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.conversation import Conversation
 from chargerd.daemon.database import StoreFailed
@@ -52,7 +53,6 @@ LAZY = 300.0  # s that periodic samples wait for company on their way to the dis
 UNSURE_MOST = 64
 STORAGE_LOOK = 1.0  # s between looks whether the disk works again
 EXIT_POISON = 70
-SET_ASIDE = "EventSetAside"
 RESTART_WAIT = 30.0  # s that a reset waits for the disk
 ASK_WAIT = 30.0  # s for the station's answer to a question of our own
 Position = tuple[int, int]
@@ -190,7 +190,7 @@ class Charger:
         """Tell anew what is wrong now: another version has other words for it."""
         assert self.conversation is not None
         now, state = self._clock.now(), self.state
-        places = [(0, state.faults), *((outlet.site.rank, outlet.live.faults) for outlet in state.outlets)]
+        places = [(0, state.reported), *((outlet.site.rank, outlet.reported) for outlet in state.outlets)]
         records = [Faulted(now, rank, name, True) for rank, names in places for name in sorted(names)]
         self.save(self.conversation.project(state, records))
 
@@ -234,7 +234,7 @@ class Charger:
         later: list[Command] = []
         for command in commands:
             match command:
-                case SetPermit() if command.amps > self._granted(command) and (writes or self._waits(command)):
+                case SetPermit() if command.amps > self._granted(command) and self._waits(command, writes):
                     self._give(replace(command, amps=self._granted(command)))
                     later.append(command)
                 case Restart():
@@ -246,10 +246,12 @@ class Charger:
                     self._act([command])
         return later
 
-    def _waits(self, command: SetPermit) -> bool:
-        """Is there anything before it that is not on the disk? While the disk fails: for this outlet."""
+    def _waits(self, command: SetPermit, writes: bool) -> bool:
+        """Is its step, or anything before it, not on the disk? While the disk fails nothing begins, and what runs goes
+        on: unless its own begin was not written either.
+        """
         if self.state.storage:
-            return self._uncommitted > 0
+            return writes or self._uncommitted > 0
         return any(isinstance(held, SetPermit) and held.outlet == command.outlet for held in self._held)
 
     def _act(self, commands: Sequence[Command]) -> None:

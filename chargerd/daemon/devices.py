@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from chargerd.core.commands import AnswerTap
 from chargerd.core.events import Bay, CardUnusable, Event, Fault, Metered, TokenSeen
+from chargerd.core.faults import METER, READER
 from chargerd.core.token import Token
 from hal.api import BayDetector, CardReader, CardRefused, DeviceError, Meter, MeterReading
 
@@ -29,9 +30,6 @@ MISSES = 3
 READER_RETRY = 1.0
 READER_GRACE = 30.0  # s: a service is restarted, a plug drawn and pushed in again
 CLOSING = 2.0  # s
-
-METER_FAULT = "PowerMeterFailure"
-READER_FAULT = "ReaderFailure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,7 @@ class Devices:
         """What does not work at present: device → why, for people to look at."""
 
     def start(self) -> None:
+        self._spawn(self._readers_settle())
         for rank in self._meters:
             self._spawn(self._poll(rank))
         for reader in self._readers:
@@ -137,7 +136,7 @@ class Devices:
                 return None
         if self._misses[rank] >= MISSES:
             log.info("meter of outlet %d answers again", rank)
-            self._feed(Fault(rank, METER_FAULT, False))
+            self._feed(Fault(rank, METER, False))
         self._misses[rank] = 0
         self.errors.pop(f"meter {rank}", None)
         self.readings[rank] = reading
@@ -149,7 +148,7 @@ class Devices:
         self.errors[f"meter {rank}"] = why
         if self._misses[rank] == MISSES:
             log.error("meter of outlet %d: %s", rank, why)
-            self._feed(Fault(rank, METER_FAULT, True))
+            self._feed(Fault(rank, METER, True))
 
     async def _poll(self, rank: int) -> None:
         loop = asyncio.get_running_loop()
@@ -216,7 +215,13 @@ class Devices:
     def _reader_failed(self, name: str) -> None:
         self._failed.add(name)
         if len(self._failed) == 1:
-            self._feed(Fault(0, READER_FAULT, True))
+            self._feed(Fault(0, READER, True))
+
+    async def _readers_settle(self) -> None:
+        """What failed in an earlier run has its time to fail again: a reader that works says nothing."""
+        await asyncio.sleep(READER_GRACE + CLOSING)
+        if not self._failed:
+            self._feed(Fault(0, READER, False))
 
     def _reader_works(self, reader: Reader) -> None:
         name = reader.name
@@ -226,5 +231,5 @@ class Devices:
         self.errors.pop(name, None)
         self._lost.pop(name).cancel()
         if self._failed == {name}:
-            self._feed(Fault(0, READER_FAULT, False))
+            self._feed(Fault(0, READER, False))
         self._failed.discard(name)

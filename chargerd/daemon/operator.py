@@ -28,12 +28,12 @@ from chargerd.core.events import (
 )
 from chargerd.core.moment import Moment
 from chargerd.core.state import Outlet
-from chargerd.core.status import HISTORY_LOST, Joint, joint
+from chargerd.core.status import HISTORY_LOST, SET_ASIDE, Joint, joint
 from chargerd.core.token import LOCAL, Standing, Token, Verdict
 from chargerd.core.variables import ENTRIES
 from chargerd.core.variables_table import Access, Entry, Source
 from chargerd.daemon import picture, reasons
-from chargerd.daemon.charger import SET_ASIDE, Charger, Happened
+from chargerd.daemon.charger import Charger, Happened
 from chargerd.daemon.clock import Clock, text_of
 from chargerd.daemon.control import BadParams, Json, Refused, Tell
 from chargerd.daemon.csms import LinkState

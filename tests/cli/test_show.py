@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chargerd.cli import show
-from chargerd.core.station import OWN_FAULTS
+from chargerd.core.faults import OWN
 from chargerd.faults import FAULTS, UNKNOWN, explain
 from tests.daemon import api
 
@@ -289,7 +289,7 @@ def test_colour_is_for_a_screen_only() -> None:
 
 
 def test_every_fault_has_a_remedy() -> None:
-    assert set(FAULTS) >= OWN_FAULTS
+    assert set(FAULTS) >= OWN
     assert explain("Novelty", 1) == UNKNOWN
 
 

@@ -6,7 +6,7 @@ import json
 
 from chargerd.core.durable import restore, rows
 from chargerd.core.events import Fault, GuardLost, LinkDown, Power, PowerRestored
-from chargerd.core.records import Cause, Edge, Reason, Session
+from chargerd.core.records import Cause, Edge, Faulted, Reason, Session
 from chargerd.core.state import Live
 from chargerd.core.status import Joint
 from chargerd.core.variables import Variables
@@ -65,6 +65,18 @@ def test_another_plug_number_is_another_vehicle() -> None:
     assert desk.permit() == 0
     tap(desk)
     assert desk.transactions()[-1].edge is Edge.STARTED
+
+
+def test_a_guard_that_did_not_let_us_in_still_may_not() -> None:
+    desk = Desk()
+    desk.feed(Fault(0, "GuardMismatch", True))
+    new = reborn(desk, rebooted=False)
+    assert [r for r in new.records if isinstance(r, Faulted)] == []
+    new.feed(Fault(0, "GuardMismatch", True))
+    assert [r for r in new.records if isinstance(r, Faulted)] == []
+    new.feed(Fault(0, "GuardMismatch", False))
+    new.truth(1)
+    assert [(r.name, r.active) for r in new.records if isinstance(r, Faulted)] == [("GuardMismatch", False)]
 
 
 def test_a_fault_suspends_or_ends() -> None:

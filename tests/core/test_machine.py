@@ -22,7 +22,7 @@ from chargerd.core.commands import AskAuthorize, BootCause, ReadMeter, Restart, 
 from chargerd.core.durable import changed, restore, rows
 from chargerd.core.moment import Moment
 from chargerd.core.permits import entitled
-from chargerd.core.records import Edge, Reason, Record, Session, Transaction
+from chargerd.core.records import Edge, Faulted, Reason, Record, Session, Transaction
 from chargerd.core.state import OutletSite, Site, Station, TxWindow
 from chargerd.core.station import initial, step, wake_at
 from chargerd.core.status import Joint, blocking, joint
@@ -53,6 +53,7 @@ class Ledger:
     def __init__(self) -> None:
         self.open: dict[str, Transaction] = {}
         self.over: set[str] = set()
+        self.faults: set[tuple[int, str]] = set()
 
     def take(self, records: tuple[Record, ...]) -> None:
         for record in records:
@@ -75,6 +76,9 @@ class Ledger:
                     assert record.begin_wh == (first.energy if first else None)
                     assert record.end_wh == (last.energy if last else None)
                     assert first is None or last is None or last.energy >= first.energy
+                case Faulted(outlet=rank, name=name, active=active):
+                    assert active != ((rank, name) in self.faults), "a fault comes once and goes once"
+                    self.faults ^= {(rank, name)}
 
 
 class Bay:
@@ -485,6 +489,17 @@ class StationMachine(RuleBasedStateMachine):
         for outlet in self.state.outlets:
             if outlet.visit is not None and outlet.visit.tx is not None:
                 assert not any(sibling.tx for sibling in self.state.siblings(outlet.site.rank))
+
+    @invariant()
+    def every_fault_that_is_there_was_told_and_no_other_for_long(self) -> None:
+        for outlet in self.state.outlets:
+            live, rank = outlet.live, outlet.site.rank
+            told = {name for at, name in self.ledger.faults if at == rank}
+            assert told == outlet.reported and told >= live.faults
+            if live.known:
+                assert told - {"PowerMeterFailure"} == live.faults - {"PowerMeterFailure"}
+            if live.reading is not None or not outlet.site.metered:
+                assert ("PowerMeterFailure" in told) == ("PowerMeterFailure" in live.faults)
 
     @invariant()
     def a_reset_of_an_evse_waits_for_somebody(self) -> None:

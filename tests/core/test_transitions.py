@@ -88,7 +88,7 @@ class ChargingStateMachine(FreeWindowMachine):
             if visit.tx.stopping is not None:
                 continue  # between the end of power and the last register nothing new is said
             settling = live.settling_until is not None
-            assert settling or (word is ChargingState.CHARGING) == live.powered
+            assert settling or (word is ChargingState.CHARGING) == (live.powered and not live.resting)
             assert live.plug or live.powered or settling or word is ChargingState.IDLE
             suspended = word in (ChargingState.SUSPENDED_EV, ChargingState.SUSPENDED_EVSE)
             assert not suspended or visit.auth is not None

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
+
 from chargerd.core.commands import AnswerTap
 from chargerd.core.events import Bay, CardUnusable, Event, Fault, Metered, TokenSeen
 from chargerd.core.token import Token
@@ -69,8 +71,8 @@ class Rig:
     def metered(self) -> list[Metered]:
         return [event for event in self.events if isinstance(event, Metered)]
 
-    def faults(self) -> list[Fault]:
-        return [event for event in self.events if isinstance(event, Fault)]
+    def faults(self, outlet: int | None = None) -> list[Fault]:
+        return [e for e in self.events if isinstance(e, Fault) and outlet in (None, e.outlet)]
 
 
 def in_virtual_time(job: Coroutine[Any, Any, None]) -> None:
@@ -159,10 +161,10 @@ def test_a_meter_that_hangs_for_ever_is_a_fault_too() -> None:
         await asyncio.sleep(0.5)
         rig.meter.takes = 1e6
         await asyncio.sleep(60)
-        assert rig.faults() == [Fault(1, "PowerMeterFailure", True)]
+        assert rig.faults(1) == [Fault(1, "PowerMeterFailure", True)]
         rig.meter.takes = 0.05
         await asyncio.sleep(20)
-        assert rig.faults()[1:] == [Fault(1, "PowerMeterFailure", False)]
+        assert rig.faults(1)[1:] == [Fault(1, "PowerMeterFailure", False)]
         await rig.devices.stop()
 
     in_virtual_time(scene())
@@ -199,6 +201,19 @@ def test_a_reader_that_is_away_for_long_is_a_fault_until_it_works_again() -> Non
         await asyncio.sleep(1)
         assert rig.faults()[1:] == [Fault(0, "ReaderFailure", False)]
         assert rig.devices.errors == {}
+        await rig.devices.stop()
+
+    in_virtual_time(scene())
+
+
+@pytest.mark.parametrize("works", [False, True])
+def test_a_reader_that_failed_before_the_start_is_well_when_it_did_not_fail_again(works: bool) -> None:
+    async def scene() -> None:
+        rig = Rig()
+        if not works:
+            rig.reader.cards.put_nowait(DeviceError("unplugged"))
+        await asyncio.sleep(READER_GRACE + 3)
+        assert rig.faults() == [Fault(0, "ReaderFailure", not works)]
         await rig.devices.stop()
 
     in_virtual_time(scene())

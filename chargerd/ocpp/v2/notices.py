@@ -46,7 +46,7 @@ _ELSEWHERE = ("Connector", "Problem")  # also ProximityFault and ProximityChange
 def fault(fold: Fold, station: Station, record: Faulted) -> tuple[Fold, Draft | None]:
     """A fault that came, or that went and was the last one to hold this variable true."""
     found = _PLACES.get(record.name, _ELSEWHERE)
-    others = station.outlet(record.outlet).live.faults if record.outlet else station.faults
+    others = station.outlet(record.outlet).reported if record.outlet else station.reported
     if not record.active and any(_PLACES.get(name, _ELSEWHERE) == found for name in others):
         return fold, None
     component, variable = found

@@ -29,7 +29,8 @@ def station(*lives: Live, tethered: bool = False, boot: BootStatus = BootStatus.
         OutletSite(rank, evse, connector, 16.0, tethered=tethered)
         for rank, (evse, connector) in enumerate(((1, 1), (2, 1), (2, 2)), 1)
     )
-    outlets = tuple(Outlet(site, given.get(site.rank, Live(known=True))) for site in sites)
+    seen = [(site, given.get(site.rank, Live(known=True))) for site in sites]
+    outlets = tuple(Outlet(site, live, reported=live.faults) for site, live in seen)
     return Station(Site(sites, max_amps=48.0), outlets, Variables().starting(settings), boot=Boot(boot))
 
 

@@ -1,0 +1,44 @@
+"""Each fault is told once when it comes and once when it has gone, whoever was away meanwhile.
+
+`Live.faults` and `Station.faults` are what holds now; `reported` is what was told, and survives a start. A fault has
+gone when whoever would know says so: none of the guard's is over until the guard is there, none of a meter before it
+was read. Other faults of the daemon itself end with it, but for those that stand until somebody ends them.
+"""
+
+from __future__ import annotations
+
+from chargerd.core.draft import Draft
+from chargerd.core.local_list import CONFLICT
+from chargerd.core.records import Faulted
+from chargerd.core.status import HISTORY_LOST, SET_ASIDE
+
+Names = frozenset[str]
+METER, READER, GUARD_LOST, MISMATCH = "PowerMeterFailure", "ReaderFailure", "GuardLost", "GuardMismatch"
+OWN = frozenset({METER, GUARD_LOST})  # the daemon finds them itself: the guard's list does not speak of them
+STANDING = frozenset({HISTORY_LOST, SET_ASIDE, CONFLICT, READER})  # of the station: they hold until somebody ends them
+
+
+def settle(draft: Draft) -> None:
+    state = draft.state
+    guarded = any(outlet.live.known for outlet in state.outlets)
+    reported = _tell(draft, 0, state.reported, state.faults, frozenset() if guarded else frozenset({MISMATCH}))
+    if reported != state.reported:
+        draft.set(reported=reported)
+    for outlet in state.outlets:
+        live, unsure = outlet.live, frozenset[str]()
+        if not live.known:
+            unsure |= outlet.reported - {METER}
+        if live.reading is None and outlet.site.metered:
+            unsure |= {METER}
+        reported = _tell(draft, outlet.site.rank, outlet.reported, live.faults, unsure)
+        if reported != outlet.reported:
+            draft.set_outlet(outlet.site.rank, reported=reported)
+
+
+def _tell(
+    draft: Draft, rank: int, before: frozenset[str], now: frozenset[str], unsure: frozenset[str]
+) -> frozenset[str]:
+    after = now | (before & unsure)
+    for name in sorted(before ^ after):
+        draft.tell(Faulted(draft.now, rank, name, name in after))
+    return after
