@@ -62,7 +62,9 @@ class PilotRelay(Protocol):
 
 class Contactor(Protocol):
     def close(self) -> None: ...
-    def open(self) -> None: ...
+    def open(self) -> None:
+        """At once where the board `opens_at_once`; everything else waits for the next exchange."""
+
     def closed(self) -> bool:
         """What the mirror contact says, not what was commanded."""
 
@@ -139,6 +141,10 @@ class Board(Protocol):
 
         After a longer pause it may have opened the contactors. None: it never does, and this board says so.
         """
+
+    @property
+    def opens_at_once(self) -> bool:
+        """Contactors open with the call: a period earlier than with the next exchange."""
 
     def exchange(self) -> None:
         """Once a cycle: carry out what was commanded since the last call, then take one new sample of every input."""

@@ -6,7 +6,8 @@ order of the events it says: power off before vehicle out, cable in before vehic
     power flows only while     vehicle known · asks (C; D where ventilated) · diode seen · self-test passed · no fault
                                · plug held · lease running and not below 6 A
     the vehicle ends it        two samples that do not ask, or three  -> open
-                               of five when they come and go
+                               of five when they come and go, or one
+                               where turns come late
     a fault ends it            one verdict                            -> open, X1
     the daemon ends it         permit 0, expiry, sibling in use       -> X1; open when S2 opens, or 6 s later under load
 
@@ -33,7 +34,8 @@ STABLE = 0.3  # C before the contactor closes, and before the vehicle counts as 
 SETTLED = 0.1  # plug contacts have stopped bouncing
 UNWATCHED = 5.0  # longer without sight of the vehicle, and it may be another one
 LEAVING_SAMPLES = 2
-ODD, LEFT = 2, 4  # a sample that does not ask weighs twice one that does
+ODD, LEFT = 2, 4  # a sample that does not ask weighs twice one that does ...
+BRISK = 0.030  # s ... but all of it where the last that asked is older: of late turns there is no time for two
 DIODE_SAMPLES = 3
 STOP_PATIENCE = 6.0  # IEC 61851-1 A.6 #10.2
 PAUSE = 3.0  # X1 for less would not be seen by every vehicle: it has as long to stop
@@ -127,10 +129,10 @@ def _look(setup: OutletSetup, s: State, x: Sample, now: float) -> None:
     if s.steady >= LEAVING_SAMPLES:
         s.seen = s.raw
     if level is Level.C or (level is Level.D and setup.ventilation):
-        s.odd = max(0, s.odd - 1)
+        s.odd, s.asked_at = max(0, s.odd - 1), now
         s.asking_since = min(s.asking_since, now)
     else:
-        s.odd = min(LEFT, s.odd + ODD)
+        s.odd = LEFT if now - s.asked_at > BRISK else min(LEFT, s.odd + ODD)
         s.asking_since = inf
     if pilot.is_pwm(s.drive) and level in _VEHICLE:
         s.diode = s.diode + 1 if pilot.diode(x.low) else 0

@@ -77,6 +77,7 @@ class State:
     known_at: float = 0.0  # a level that tells of a vehicle was last seen
     odd: int = 0  # grows with samples that do not ask for power, shrinks slower with those that do
     asking_since: float = inf
+    asked_at: float = -inf  # the last sample that asked
     # presence
     plug: int = 0
     ready: bool = False

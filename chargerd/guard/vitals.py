@@ -102,6 +102,7 @@ class TimedBoard:
         self._board, self._clock = board, clock
         self.outlets: Sequence[Outlet] = board.outlets
         self.hold = board.hold
+        self.opens_at_once = board.opens_at_once
         self.close = board.close
         self.began = self.ended = clock()
 
@@ -130,25 +131,28 @@ class _Leaving:
         self._left: float | None = None
         self._coil = self._opening = self._waiting = False
 
-    def look(self, bay: Bay, board: TimedBoard, command: Spread, mirror: Spread) -> None:
+    def look(self, bay: Bay, board: TimedBoard, now: float, command: Spread, mirror: Spread) -> None:
+        """After a turn that ends now."""
         s, was = bay.state, self._coil
-        self._coil = s.coil
-        if self._left is not None and self._opening:  # decided in the last turn, carried out in this one
+        self._coil, carried_out = s.coil, board.began
+        if (was or s.coil) and s.asking_since < inf and not s.odd:
+            self._left = None
+        elif (was or s.coil) and s.asking_since == inf and self._left is None:
+            self._left = board.began
+        if was and not s.coil:
+            self._opening, carried_out = s.why in _VEHICLE_LEFT, now
+            if not board.opens_at_once:
+                return
+        if self._left is None or s.coil:
+            return
+        if self._opening:
             self._opening, self._waiting = False, True
-            command.add(board.began - self._left)
-        if self._left is not None and self._waiting and bay.sample is not None and not bay.sample.closed:
+            command.add(carried_out - self._left)
+        if self._waiting and bay.sample is not None and not bay.sample.closed:
             mirror.add(board.ended - self._left)
             self._left, self._waiting = None, False
-        if s.coil:
-            if s.asking_since < inf and not s.odd:
-                self._left = None
-            elif s.asking_since == inf and self._left is None:
-                self._left = board.began
-            self._waiting = False
-        elif was:
-            self._opening = s.why in _VEHICLE_LEFT
-            if not self._opening:
-                self._left = None
+        elif not self._waiting:
+            self._left = None
 
 
 class Stopwatch:
@@ -198,7 +202,7 @@ class Stopwatch:
         self._exchange.add(board.ended - board.began)
         self._turn.add(now - self._at)
         for bay, leaving in zip(self._bays, self._leaving, strict=True):
-            leaving.look(bay, board, self._command, self._mirror)
+            leaving.look(bay, board, now, self._command, self._mirror)
         self._mean += (now - self._at - self._mean) / MEMORY
         self.slow = self._mean > self._timing.turn * (AGAIN if self.slow else 1.0)
         self._recent = [at for at in self._recent if now - at <= WINDOW]

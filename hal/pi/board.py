@@ -93,8 +93,9 @@ class Bay:
         return self.contactor.wanted
 
     def open(self) -> None:
+        """With the next `switch`, which may fail."""
         for contactor in self._contactors():
-            contactor.open()
+            contactor.wanted = False
 
     def switch(self) -> None:
         """The contactors as commanded; the one that carries all phases first."""
@@ -173,6 +174,8 @@ def front(board: BoardFile, file: OutletFile) -> Front:
 class PiBoard:
     """A `hal.api.Board`. Made, everything is off and the pilots are at X1."""
 
+    opens_at_once = True
+
     def __init__(self, board: BoardFile, lines: Lines, adc: Adc, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._edge = clock, clock()
         self.hold = None if board.monostable is None else board.monostable.holds
@@ -198,25 +201,36 @@ class PiBoard:
     def exchange(self) -> None:
         """Raises DeviceError where a line, the PWM or the ADC fails, or a contactor may have let go in a pause."""
         now = self._clock()
-        # The next edge would close again what the monostable has opened, whatever happened meanwhile.
         paused = now - self._edge
-        let_go = self.hold is not None and paused > self.hold and any(bay.closing for bay in self.bays)
-        if let_go:
-            for bay in self.bays:
-                bay.open()
+        let_go = self._open_if_late()
         with ExitStack() as deeds:  # all of them, whichever fails; the last ones named are the first
             for bay in self.bays:
                 deeds.callback(bay.put_out, now)
             for bay in self.bays:
                 deeds.callback(bay.switch)
+        let_go |= (
+            self._open_if_late()
+        )  # without real-time scheduling it is here, too, that this process may stand still
         if self._alive is not None:
             self._alive.toggle()
+        let_go |= self._open_if_late()
         self._edge = now
         if let_go:
             raise DeviceError(f"a pause of {paused * 1000:.0f} ms: the monostable may have opened the contactors")
         for bay in self.bays:
             bay.take_in(now)
         self._contacts.look()
+
+    def _open_if_late(self) -> bool:
+        """An edge now would close again what the monostable may have opened, whatever happened meanwhile."""
+        late = self.hold is not None and self._clock() - self._edge > self.hold
+        if not late or not any(bay.closing for bay in self.bays):
+            return False
+        with ExitStack() as deeds:
+            for bay in self.bays:
+                bay.open()
+                deeds.callback(bay.switch)
+        return True
 
     def close(self) -> None:
         for bay in self.bays:

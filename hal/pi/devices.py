@@ -117,6 +117,7 @@ class Switch:
 
     def open(self) -> None:
         self.wanted = False
+        self.turn()
 
     def closed(self) -> bool:
         return self._high is not self._open_high

@@ -127,6 +127,8 @@ class _Sensor:
 class SimBoard:
     """A `hal.api.Board`. `fitted` says per outlet what is there; `hold` as there."""
 
+    opens_at_once = False
+
     def __init__(
         self,
         fitted: Sequence[Fitting],

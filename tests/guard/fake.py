@@ -90,6 +90,7 @@ class FakeBoard:
     """A `hal.api.Board`."""
 
     hold: float | None = None
+    opens_at_once = False
 
     def __init__(self, *tethered: bool) -> None:
         self.lines = [FakeOutlet() for _ in tethered]

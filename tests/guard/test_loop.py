@@ -163,6 +163,7 @@ class Turned:
     bays = ()
     outlets = ()
     hold: float | None = None
+    opens_at_once = False
     board: TimedBoard
 
     def __init__(self) -> None:

@@ -178,6 +178,24 @@ def test_leaving_c_opens_on_the_second_sample(level: str, why: str) -> None:
     assert bench.details(Kind.POWER_OFF) == [why]
 
 
+@pytest.mark.parametrize(("missed", "stays"), [(0, True), (1, False)])
+@pytest.mark.req("IEC 61851-1 A.6 #2.2")
+def test_of_late_turns_one_sample_that_leaves_c_is_enough(missed: int, stays: bool) -> None:
+    bench = charging()
+    bench.level = "B"
+    bench.turns += missed
+    bench.cycle()
+    assert bench.out.coil is stays
+
+
+def test_a_late_turn_in_which_it_still_asks_changes_nothing() -> None:
+    bench = charging()
+    for _ in range(20):
+        bench.turns += 1
+        bench.cycle()
+    assert bench.out.coil
+
+
 def test_undefined_volts_count_as_leaving() -> None:
     bench = charging()
     bench.volts = -5.0

@@ -55,6 +55,7 @@ class Board:
 
     outlets = ()
     hold = None
+    opens_at_once = False
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
@@ -150,8 +151,10 @@ def test_turns_that_fill_their_period_are_bad_until_they_clearly_do_not() -> Non
     assert not rig.watch.slow
 
 
-def test_from_the_sample_that_leaves_to_command_and_contact() -> None:
+@pytest.mark.parametrize(("at_once", "command", "mirror"), [(False, 0.040, 0.062), (True, 0.023, 0.062)])
+def test_from_the_sample_that_leaves_to_command_and_contact(at_once: bool, command: float, mirror: float) -> None:
     rig = Rig()
+    rig.board.opens_at_once = at_once
     s = rig.bay.state
     s.coil, s.asking_since = True, 1.0
     rig.turns(3)
@@ -160,13 +163,24 @@ def test_from_the_sample_that_leaves_to_command_and_contact() -> None:
     s.odd = 4  # second: decided
     s.coil, s.why = False, "unplugged"
     rig.turn()
-    rig.turn()  # carried out at its beginning
+    rig.turn()
     rig.bay.sample = OPEN
     rig.turn()
     seen = rig.vitals()
     assert seen.opened == 1
-    assert seen.command is not None and seen.command[2] == pytest.approx(0.040)
-    assert seen.mirror is not None and seen.mirror[2] == pytest.approx(0.062)
+    assert seen.command is not None and seen.command[2] == pytest.approx(command)
+    assert seen.mirror is not None and seen.mirror[2] == pytest.approx(mirror)
+
+
+def test_one_late_sample_that_leaves_counts_from_itself() -> None:
+    rig = Rig()
+    rig.board.opens_at_once = True
+    s = rig.bay.state
+    s.coil, s.asking_since = True, 1.0
+    rig.turns(3)
+    s.asking_since, s.odd, s.coil, s.why = inf, 4, False, "unplugged"
+    rig.turn(late=0.03)
+    assert rig.vitals().command == pytest.approx((0.003, 0.003, 0.003))
 
 
 def test_a_vehicle_that_asks_again_has_not_left_and_a_fault_is_no_leaving() -> None:

@@ -31,9 +31,12 @@ NEIGHBOUR_ENABLE = 7
 class Line:
     def __init__(self, wires: Bench, pin: int, high: bool) -> None:
         self._wires, self._pin, self.on = wires, pin, False
+        self.stalls = 0.0  # s that the next command takes
         self._high = high
 
     def set(self, on: bool) -> None:
+        self._wires.now += self.stalls
+        self.stalls = 0.0
         if on is not self.on:
             self._wires.history.append((self._wires.now, self._pin, on))
         self.on = on
@@ -49,11 +52,15 @@ class Line:
 
 
 class Generator:
-    def __init__(self) -> None:
+    def __init__(self, wires: Bench) -> None:
+        self._wires = wires
         self.duty = 1.0
         self.failing = False
+        self.stalls = 0.0  # s that the next command takes
 
     def set(self, duty: float) -> None:
+        self._wires.now += self.stalls
+        self.stalls = 0.0
         if self.failing:
             raise DeviceError("PWM: gone")
         self.duty = duty
@@ -90,7 +97,7 @@ class Bench:
     input = output
 
     def generator(self, pin: int) -> Generator:
-        self.generators.append(Generator())
+        self.generators.append(Generator(self))
         return self.generators[-1]
 
     # Adc
@@ -418,6 +425,40 @@ def test_after_a_pause_no_edge_closes_again_what_the_monostable_opened(pause: fl
         assert switched[0] == 24  # before the first edge
         assert street.truth is not None and "DeviceFailure" in street.truth.faults
         assert street.run(15.0).closed
+
+
+@pytest.mark.parametrize("where", ["before the edge", "at the edge"])
+def test_a_pause_in_the_middle_of_an_exchange_is_one_too(where: str) -> None:
+    board, bench = made()
+    turn(board, bench)
+    board.outlets[0].contactor.close()
+    turn(board, bench)
+    assert bench.lines[24].on
+    bench.history.clear()
+    if where == "before the edge":
+        bench.generators[0].stalls = 0.05
+    else:
+        bench.lines[23].stalls = 0.05
+    bench.now += TURN
+    with pytest.raises(DeviceError, match="monostable may have opened"):
+        board.exchange()
+    switched = [pin for _, pin, _ in bench.history if pin in (23, 24)]
+    assert switched == ([24, 23] if where == "before the edge" else [23, 24])
+    turn(board, bench)
+    assert not bench.lines[24].on
+
+
+def test_a_contactor_opens_with_the_call_and_closes_with_the_exchange() -> None:
+    board, bench = made()
+    (outlet,) = board.outlets
+    outlet.contactor.close()
+    assert not bench.lines[24].on
+    turn(board, bench)
+    assert bench.lines[24].on
+    outlet.contactor.open()
+    assert not bench.lines[24].on
+    turn(board, bench)
+    assert not bench.lines[24].on
 
 
 def test_a_sensor_that_is_silent_from_the_start_costs_power() -> None:
