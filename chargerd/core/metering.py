@@ -10,6 +10,9 @@ from chargerd.core.draft import Draft
 from chargerd.core.records import Cause, Sampled
 from chargerd.core.transaction import update
 
+JITTER = 10.0  # s that the wall clock may be put back without a moment coming twice
+LATE = 10.0  # s after which a reading is none of that moment any more: the clock was put forward
+
 
 def settle(draft: Draft) -> None:
     if not draft.state.site.backend:
@@ -56,11 +59,11 @@ def _align(draft: Draft) -> None:
             draft.set(aligned_at=None)
         return
     following = (wall // interval + 1) * interval
-    if at is None or at > following:  # switched on, or the clock was put back
+    if at is None or at - wall > interval + JITTER:  # switched on, or the clock was put back
         draft.set(aligned_at=following)
     elif at <= wall:
         draft.set(aligned_at=following)
-        for rank in draft.ranks():
+        for rank in draft.ranks() if wall - at < LATE else ():
             tell(draft, rank, Cause.CLOCK)
 
 

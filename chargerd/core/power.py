@@ -44,9 +44,10 @@ def drawn(draft: Draft, rank: int, reading: MeterReading | None) -> None:
 
 
 def _flows(reading: MeterReading) -> bool:
+    """In either direction: a current transformer may be mounted backwards."""
     if reading.amps is not None:
-        return max(reading.amps) >= FLOWS
-    return reading.power is None or reading.power >= FLOWS * VOLTS
+        return max(map(abs, reading.amps)) >= FLOWS
+    return reading.power is None or abs(reading.power) >= FLOWS * VOLTS
 
 
 def settle(draft: Draft) -> None:

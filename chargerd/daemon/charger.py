@@ -114,6 +114,7 @@ class Charger:
         self._wake: asyncio.TimerHandle | None = None
         self._poison: deque[float] = deque(maxlen=POISON_MOST)
         self._poisoned = 0
+        self._speechless = False
         self.on_variables: Callable[[], None] = lambda: None
         self.on_tap: Callable[[AnswerTap], None] = lambda command: None
         self.watchers: set[Callable[[Happened], None]] = set()
@@ -138,8 +139,7 @@ class Charger:
         finally:
             self._stepping = False
         self._sleep()
-        if self.conversation is not None:
-            self.conversation.pump()
+        self._pump()
 
     async def ask(self, event: Callable[[int], Event]) -> Answer:
         """Put a question of our own to the station (`event` is given the handle) and wait for its answer."""
@@ -311,6 +311,19 @@ class Charger:
         elif self.conversation is not None:
             self.conversation.answer(command)
 
+    def _pump(self) -> None:
+        """What cannot be said is nobody's fault who feeds us: it counts as an event that cannot be digested."""
+        if self.conversation is None or self._speechless:
+            return
+        try:
+            self.conversation.pump()
+        except Exception:
+            self._speechless = True  # that it is set aside is to be said, too
+            try:
+                self._set_aside("what was to be said")
+            finally:
+                self._speechless = False
+
     def _refuse(self, ask: int, why: str) -> None:
         future = self._local.pop(ask, None)
         if future is not None:
@@ -358,8 +371,8 @@ class Charger:
         else:
             log.critical("the store has ended, and the process with it", exc_info=error)
             self._leave(EXIT_POISON)
-        if self.conversation is not None and not self.uncommitted:
-            self.conversation.pump()
+        if not self.uncommitted:
+            self._pump()
 
     def _unstored(self, later: Sequence[Command]) -> None:
         """Whoever asked is told so at once; what else was to come waits until it is on the disk after all."""
@@ -426,7 +439,7 @@ class Charger:
             loop = asyncio.get_running_loop()
             self._wake = loop.call_later(max(0.0, at - now.mono), self.feed, Wake())
 
-    def _set_aside(self, event: Event | Command) -> None:
+    def _set_aside(self, event: Event | Command | str) -> None:
         log.exception("not digested and set aside: %r", event)
         # what is asked of the backend counts its questions by itself
         if not isinstance(event, AuthorizeAnswered | AskAuthorize) and (ask := getattr(event, "ask", None)) is not None:

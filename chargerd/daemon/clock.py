@@ -22,6 +22,7 @@ _TIME_ERROR = 5  # adjtimex: the clock is not synchronised
 _TIMEX_BYTES = 256
 _LIBC = ctypes.CDLL(None, use_errno=True)  # opened once: the clock is read at every step
 _DAY = 86_400.0
+JITTER = 2.0  # s by which answers of a CSMS differ: whole seconds, and a slow network
 _SANE = (datetime(2024, 1, 1, tzinfo=UTC).timestamp(), datetime(2200, 1, 1, tzinfo=UTC).timestamp())
 
 
@@ -95,12 +96,17 @@ class Clock:
         return now.wall - self._wall() if now.trusted else 0.0
 
     def learn(self, text: str) -> bool:
-        """Take the CSMS's time (RFC 3339) where our own is not to be trusted; False: it is no time."""
+        """Take the CSMS's time (RFC 3339) where our own is not to be trusted; False: it is no time.
+
+        What is known already does not follow every answer: stamps would step back and forth.
+        """
         told = parse(text)
         if told is None:
             return False
         if not self._right(self._wall()):
-            self._good = self._mono(), told
+            now = self.now()
+            if not now.trusted or abs(told - now.wall) >= JITTER:
+                self._good = self._mono(), told
         self.now()
         return True
 

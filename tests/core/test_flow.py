@@ -361,7 +361,10 @@ def test_an_expired_card_is_not_an_unknown_one() -> None:
 
 
 @pytest.mark.req("E01.FR.19")
-@pytest.mark.parametrize(("amps", "power", "rests"), [(0.4, None, True), (None, 60.0, True), (None, None, False)])
+@pytest.mark.parametrize(
+    ("amps", "power", "rests"),
+    [(0.4, None, True), (None, 60.0, True), (None, None, False), (-16.0, None, False), (None, -3680.0, False)],
+)
 def test_a_vehicle_rests_when_the_meter_says_so(amps: float | None, power: float | None, rests: bool) -> None:
     desk = Desk()
     plug_in(desk)

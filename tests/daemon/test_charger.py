@@ -33,6 +33,7 @@ from chargerd.core.events import (
     TokenSeen,
     VehicleIn,
     VehicleOut,
+    Wake,
 )
 from chargerd.core.state import OutletSite, Site
 from chargerd.core.token import Token
@@ -391,6 +392,26 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, kind: type[Event]) -> None:
         return step(state, event, *rest)
 
     monkeypatch.setattr(station, "step", bitten)
+
+
+def test_what_cannot_be_said_is_set_aside_and_ends_a_process_that_can_say_nothing(tmp_path: Path) -> None:
+    def mute() -> None:
+        raise Poison
+
+    async def play(rig: Rig) -> None:
+        pump = rig.conversation.pump
+        rig.conversation.pump = mute  # type: ignore[method-assign]
+        rig.feed(Wake())  # which nobody who feeds us notices
+        rig.conversation.pump = pump  # type: ignore[method-assign]
+        rig.feed(Wake())
+        assert rig.charger.state.faults == {"EventSetAside"}
+        assert rig.codes == []
+        rig.conversation.pump = mute  # type: ignore[method-assign]
+        for _ in range(4):
+            rig.feed(Wake())
+        assert rig.codes == [70]
+
+    scene(play, tmp_path, version="2.0.1")
 
 
 def test_an_event_that_cannot_be_digested_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,20 @@ def test_the_first_time_learned_is_to_be_written_down_and_only_that() -> None:
     assert rig.known == [Moment(100.0, NOON, True, 1)]
 
 
+def test_answers_that_jitter_move_no_stamp_and_a_clock_that_is_wrong_is_put_right() -> None:
+    rig = Rig()
+    rig.clock.learn("2026-11-22T12:00:00Z")
+    stamps = []
+    for told in ("12:00:10.900", "12:00:19.100", "12:00:31.900", "12:00:38.200"):
+        rig.passes(10)
+        assert rig.clock.learn(f"2026-11-22T{told}Z")
+        stamps.append(rig.clock.now().wall - NOON)
+    assert stamps == [10.0, 20.0, 30.0, 40.0]
+    rig.passes(10)
+    rig.clock.learn("2026-11-22T12:00:47.900Z")
+    assert abs(rig.clock.now().wall - NOON - 47.9) < 0.001
+
+
 def test_a_boot_that_learned_the_time_later_is_exact_in_the_next_boot() -> None:
     early = Moment(40.0, WRONG, False, 1)
     rig = Rig(boot=2, anchors=(Moment(100.0, NOON, True, 1),))

@@ -270,7 +270,6 @@ def test_the_real_guard_tells_a_daemon_that_was_away_what_happened() -> None:
     run(VirtualLoop(1000.0), scene())
 
 
-@pytest.mark.req("DESIGN §2 Leases")
 async def test_a_guard_too_far_away_is_a_fault_and_gets_no_permit(rig: Rig) -> None:
     rig.guard.say(lease.Refused("hello", "link version: this guard speaks 9 (and one below)"), TRUTH)
     await rig.guard.accept()

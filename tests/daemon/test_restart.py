@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from chargerd.guard.lease import Permit, decode
 from chargerd.lab.pace import VirtualLoop, run
 from chargerd.lab.whole import Whole
 
 
-@pytest.mark.req("DESIGN §2 Leases")
 def test_a_daemon_that_returns_takes_nothing_back(tmp_path: Path) -> None:
     run(VirtualLoop(), _return_while_charging(tmp_path))
 

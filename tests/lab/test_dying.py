@@ -37,7 +37,6 @@ async def charging(folder: Path) -> Whole:
     return whole
 
 
-@pytest.mark.req("DESIGN §2 Leases")
 @pytest.mark.parametrize("lives", [0.01, 0.7, 2.0])
 def test_a_daemon_that_dies_again_and_again_ends_with_the_outlet_off(tmp_path: Path, lives: float) -> None:
     """Until its supervisor gives up; power is not taken from the car meanwhile, and never given again after."""
@@ -65,7 +64,6 @@ def test_a_daemon_that_dies_again_and_again_ends_with_the_outlet_off(tmp_path: P
     run(VirtualLoop(), scene())
 
 
-@pytest.mark.req("DESIGN §2 Leases")
 @pytest.mark.parametrize("seed", range(5))
 def test_a_guard_that_dies_again_and_again_ends_with_the_outlet_off(tmp_path: Path, seed: int) -> None:
     async def scene() -> None:

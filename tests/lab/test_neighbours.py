@@ -46,7 +46,6 @@ async def connected(stage: Apart) -> bool:
     return bool((await stage.status())["guard"]["connected"])
 
 
-@pytest.mark.req("DESIGN §2 Leases")
 async def test_an_old_guard_serves_until_no_vehicle_is_connected(stage: Apart) -> None:
     of_version(stage, guard=1, daemon=2)
     await stage.begin_world()
@@ -75,7 +74,6 @@ async def test_an_old_guard_with_no_newer_one_is_asked_only_once(stage: Apart) -
     assert stage.guard.starts == 2
 
 
-@pytest.mark.req("DESIGN §2 Leases")
 async def test_a_new_guard_serves_an_old_daemon(stage: Apart) -> None:
     of_version(stage, guard=2, daemon=1)
     await stage.begin()
@@ -85,7 +83,6 @@ async def test_a_new_guard_serves_an_old_daemon(stage: Apart) -> None:
 
 
 @pytest.mark.parametrize(("guard", "daemon"), [(1, 3), (3, 1)])
-@pytest.mark.req("DESIGN §2 Leases")
 async def test_versions_further_apart_share_no_lease(stage: Apart, guard: int, daemon: int) -> None:
     of_version(stage, guard, daemon)
     await stage.begin()

@@ -178,14 +178,14 @@ def _after(entry: Json, record: Transaction, news: Json) -> Json:
 
 
 def _phases_used(station: Station, record: Transaction, rank: int) -> int:
-    """How many phases the vehicle draws from; 0 when it draws nothing, or nobody can say."""
+    """How many phases the vehicle draws from, however a transformer is mounted; 0: from none, or nobody can say."""
     if record.state is not ChargingState.CHARGING:
         return 0
     if record.phases == 1:
         return 1
     reading = record.reading or station.outlet(rank).live.reading
     amps = (reading.amps if reading is not None else None) or ()
-    return sum(each >= FLOWS for each in amps)
+    return sum(abs(each) >= FLOWS for each in amps)
 
 
 def _values(station: Station, record: Transaction) -> list[Json]:
@@ -224,7 +224,7 @@ def _due(kept: list[Json], record: Transaction, period: int) -> bool:
     if before is None:
         return True
     if record.cause is Cause.CLOCK:
-        return bool(record.at.wall // period > before["wall"] // period)
+        return bool(record.at.wall // period != before["wall"] // period)  # it may have been put back
     return bool(record.at.mono - before["mono"] >= period)
 
 
