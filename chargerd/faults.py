@@ -80,6 +80,20 @@ GUARD: Mapping[str, Fault] = MappingProxyType(
             "the emergency stop is pressed",
             "find out why, then release the button",
         ),
+        "PenFault": Fault(
+            "the supply's PEN conductor is broken",
+            "do not touch the vehicle; have the supply tested",
+            hold=0.1,
+            trust=30.0,
+        ),
+        "CurrentThoughOpen": Fault(
+            "the meter shows a current although the contactor should be open",
+            "cut the supply, check contactor, mirror contact and the meter's place",
+            Clears.TECHNICIAN,
+            hold=5.0,
+            lamp="service",
+            latched=True,
+        ),
         "PilotShort": Fault(
             "CP is shorted to PE (state E)",
             "try without the vehicle, then check cable and socket",
@@ -134,6 +148,25 @@ GUARD: Mapping[str, Fault] = MappingProxyType(
             Clears.UNPLUG,
             hold=7.0,
         ),
+        "SupplyOutOfRange": Fault(
+            "mains too low or too high, or a phase is missing",
+            "check fuses, wiring and the supply's volts",
+            hold=5.0,
+            trust=30.0,
+        ),
+        "SecondContactorWelded": Fault(
+            "the contactor of L2 and L3 is closed against its command",
+            "cut the supply, replace it",
+            Clears.TECHNICIAN,
+            hold=0.2,
+            lamp="service",
+        ),
+        "SecondContactorNotClosed": Fault(
+            "the contactor of L2 and L3 is open against its command",
+            "check its coil voltage, wiring and mirror contact",
+            Clears.UNPLUG,
+            hold=0.2,
+        ),
         "GuardLate": Fault(
             "the guard stood still again and again (chargerctl guard)",
             "look for low voltage, heat, other real-time programs, a dying SD card",
@@ -159,6 +192,30 @@ GUARD: Mapping[str, Fault] = MappingProxyType(
     }
 )
 """Of the guard, gravest first: the first one active gives the reason of an opening and the lamp."""
+
+WARNING: Mapping[str, Fault] = MappingProxyType(
+    {
+        "NoCurrent": Fault(
+            "closed for ten minutes, the vehicle asks, and no current flows",
+            "it may rest; if no vehicle charges here, check contactor, fuses and wiring behind the meter",
+            hold=600.0,
+            stops=False,
+        ),
+        "SensorSilent": Fault(
+            "a temperature sensor does not answer, so that 16 A are the most",
+            "check its wires",
+            hold=2.0,
+            stops=False,
+        ),
+        "PilotRelayStuck": Fault(
+            "the relay does not take the pilot from the vehicle",
+            "check its coil and contact; until then sleeping vehicles are not woken",
+            hold=0.5,
+            stops=False,
+        ),
+    }
+)
+"""Of the guard: what stops nothing, and ends with its cause."""
 
 STATION: Mapping[str, Fault] = MappingProxyType(
     {
@@ -205,7 +262,7 @@ STATION: Mapping[str, Fault] = MappingProxyType(
 )
 """What the daemon finds."""
 
-FAULTS: Mapping[str, Fault] = MappingProxyType({**GUARD, **STATION})
+FAULTS: Mapping[str, Fault] = MappingProxyType({**GUARD, **WARNING, **STATION})
 UNKNOWN = "not known to this chargerctl; see the log: journalctl -u chargerd -u chargerd-guard -e"
 
 
@@ -242,8 +299,8 @@ def table() -> Iterator[str]:
     yield ""
     yield "| name | meaning | what helps | clears | hold | trust | lamp |"
     yield "|---|---|---|---|---|---|---|"
-    for name, fault in GUARD.items():
-        trust = f"{fault.trust:g}" if fault.clears is Clears.ITSELF else ""
+    for name, fault in (*GUARD.items(), *WARNING.items()):
+        trust = f"{fault.trust:g}" if fault.clears is Clears.ITSELF and fault.stops else ""
         yield f"{_row(name, fault)} {fault.hold:g} | {trust} | {fault.lamp if fault.stops else 'warning'} |"
     yield ""
     yield "## The daemon's"

@@ -33,6 +33,8 @@ LIMITS = {
     "no-profile": "limited by charging.without_profile, as no charging profile of the backend is in force",
     "offline": "limited by charging.offline_amps, as the backend is away",
     "temperature": "limited by temperature: the outlet is hot",
+    "shedding": "limited by load shedding",
+    "phases": "between one phase and three: the vehicle has its pause",
     "lease": "limited by chargerd's permit",
     "evse": "another outlet of this EVSE is in use",
     "pause": "between two offers: the vehicle has 3 s to see that power was taken away",
@@ -165,7 +167,9 @@ def _outlet(o: Json, now: str, ink: Ink) -> list[str]:
         lines.append("  set out of service")
     lines.append("  " + ", ".join(_plug(o)))
     if o["plug"] or o["offered"]:
-        lines.append(f"  {o['offered']:.1f} A offered: {LIMITS.get(o['limit'], o['limit'])}")
+        switched = f" on {_count(o['phases'], 'phase', 'phases')}" if o.get("switching") else ""
+        lines.append(f"  {o['offered']:.1f} A offered{switched}: {LIMITS.get(o['limit'], o['limit'])}")
+    lines += [f"  {ink.bold('warning')} {name}: {explain(name, o['rank'])}" for name in o.get("warnings", ())]
     tx = o["transaction"]
     if tx is not None:
         used = "energy unknown" if tx["energy_wh"] is None else f"{_kwh(tx['energy_wh'])} taken"

@@ -72,6 +72,7 @@ class GuardLink:
         self.since = 0.0
         self.truths: dict[int, lease.Truth] = {}
         """The newest word on each outlet, for people to look at."""
+        self.notes: dict[int, lease.Notes] = {}
         self.vitals: lease.Vitals | None = None
         """How the guard does; None where it does not say, or is not there."""
 
@@ -151,6 +152,7 @@ class GuardLink:
         was, self.connected = self.connected, False
         self._permits.clear()
         self.truths.clear()
+        self.notes.clear()
         self.vitals = None
         self._last = None
         if was or not self.since:
@@ -198,6 +200,8 @@ class GuardLink:
                     self._held[word.outlet] = word
                 else:
                     self._truth(word)
+            case lease.Notes():
+                self.notes[word.outlet] = word
             case lease.Vitals():
                 self.vitals = word
             case lease.Refused(what=what, why=why) if self.connected:

@@ -100,7 +100,14 @@ class Operator:
             readings |= self._devices.readings
         outlets = [
             picture.outlet(
-                state, rank, self._guard.truths.get(rank), readings[rank], self._stamp(since), now, self._stamp
+                state,
+                rank,
+                self._guard.truths.get(rank),
+                self._guard.notes.get(rank),
+                readings[rank],
+                self._stamp(since),
+                now,
+                self._stamp,
             )
             for rank, (_, since) in self._since.items()
         ]

@@ -26,7 +26,7 @@ from chargerd.core.status import LOWEST_AMPS, barred, blocking, charging_state, 
 from chargerd.core.token import Token, recalled
 from chargerd.daemon.charger import Happened
 from chargerd.daemon.store import Session as StoredSession
-from chargerd.guard.lease import Truth
+from chargerd.guard.lease import Notes, Truth
 from hal.api import MeterReading
 
 Json = dict[str, Any]
@@ -39,9 +39,16 @@ _EVENTS = {CableIn: "cable-in", CableOut: "cable-out", VehicleIn: "vehicle-in", 
 
 
 def outlet(
-    state: Station, rank: int, truth: Truth | None, reading: MeterReading | None, since: str, now: Moment, stamp: Stamp
+    state: Station,
+    rank: int,
+    truth: Truth | None,
+    notes: Notes | None,
+    reading: MeterReading | None,
+    since: str,
+    now: Moment,
+    stamp: Stamp,
 ) -> Json:
-    """One outlet. `truth` is the guard's newest word, None without a guard; `since`: when its status became this."""
+    """One outlet. `truth` and `notes` are the guard's newest; None: no guard. `since`: when its status became this."""
     one = state.outlet(rank)
     live, visit = one.live, one.visit
     return {
@@ -58,7 +65,10 @@ def outlet(
         "locked": None if one.site.tethered else live.locked,
         "offered": live.offered,
         "limit": limit(state, one, truth),
+        "phases": one.site.phases if notes is None else notes.phases,
+        "switching": notes is not None and notes.switching,
         "faults": sorted(live.faults),
+        "warnings": [] if notes is None else list(notes.warnings),
         "operative": one.operative and one.site.evse not in state.shut,
         "held": _short(visit.held if visit is not None else None),
         "token": _short(visit.auth.token if visit is not None and visit.auth is not None else None),
@@ -70,8 +80,9 @@ def outlet(
 def limit(state: Station, one: Outlet, truth: Truth | None) -> str:
     """Why the outlet offers what it offers: the guard's word, and where that is the lease, what is behind it.
 
-    The guard's: board, cable, temperature, fault, evse, pause, self-test, lock, wake-up, digital, unavailable. Ours:
-    no-guard, no-vehicle, fault, no-card, finished, card-refused, meter, stopping, and the sources of `core.limits`.
+    The guard's: board, cable, temperature, shedding, fault, evse, pause, self-test, lock, wake-up, phases, digital,
+    unavailable. Ours: no-guard, no-vehicle, fault, no-card, finished, card-refused, meter, stopping, and the sources of
+    `core.limits`.
     """
     if truth is None:
         return "no-guard"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chargerd.faults import GUARD
+from chargerd.faults import GUARD, WARNING
 from chargerd.guard import pilot
 from chargerd.guard.pilot import Level
 from chargerd.guard.setup import OutletSetup
@@ -22,6 +22,10 @@ _STEPS = ((1.5, 7.0 / 0.2), (1.25, 7.0 / 2.0))  # of the offer + 0.5 A: in 0.2 s
 READING_MAX_AGE = 10.0
 TEST_QUIET = 1.0  # the trip line moves with the self-test
 _FROZEN_VOLTS = 0.05
+NO_VOLTS = 10.0
+READ_AFTER = 2.0  # s, for a meter that shows the mean of the last second or two
+A_CURRENT, NEXT_TO_NOTHING = 1.0, 0.5  # A
+_ASKING = (Level.C, Level.D)
 _PRESENT = (Level.B, Level.C, Level.D)
 
 Check = Callable[[OutletSetup, State, Sample, float], float]
@@ -96,14 +100,56 @@ def lock_failure(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
 
 
 def over_temperature(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
-    """At the limit; then until it has cooled."""
-    limit = setup.stop_at - (COOLING if "OverTemperature" in s.faults else 0.0)
-    return x.cabinet is not None and x.cabinet >= limit
+    """At a sensor's limit; then until it has cooled. One that falls silent then has not cooled."""
+    p, known = setup.protection, "OverTemperature" in s.faults
+    return any(
+        fitted and (known if celsius is None else celsius >= stop - (COOLING if known else 0.0))
+        for fitted, celsius, stop in (
+            (setup.fitted.plug_sensor, x.plug, p.plug_stop),
+            (setup.fitted.cabinet_sensor, x.cabinet, p.cabinet_stop),
+        )
+    )
 
 
 def emergency_stop(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
     """The button is pressed."""
     return x.emergency
+
+
+def pen_fault(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The device that watches the supply's PEN conductor says so."""
+    return x.pen
+
+
+def supply(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """A phase beyond its range by the board's own volts; where it has none, by those of the meter.
+
+    A meter that shows no volts at a phase may not be wired to it; the board is.
+    """
+    low, high = setup.protection.supply_low, setup.protection.supply_high
+    if x.volts is not None:
+        return not all(low <= volts <= high for volts in x.volts)
+    m = s.measured
+    if m is None or m.volts is None or now - s.measured_at > READING_MAX_AGE:
+        return False
+    return not all(low <= volts <= high for volts in m.volts if volts >= NO_VOLTS)
+
+
+def second_welded(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """Closed against the command."""
+    return x.second is True and s.phases == 1
+
+
+def second_not_closed(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """Open against the command."""
+    return x.second is False and s.phases == 3
+
+
+def current_though_open(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The meter shows a current that was read after both command and mirror contact said open: one of them lies."""
+    if s.coil or x.closed or s.measured is None or s.measured.amps is None or not metered(s, now):
+        return False
+    return s.measured_at - s.coil_at >= READ_AFTER and max(map(abs, s.measured.amps)) >= A_CURRENT
 
 
 def over_current(_: OutletSetup, s: State, x: Sample, now: float) -> float:
@@ -142,12 +188,32 @@ def _from_outside(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
     return False
 
 
+def no_current(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """Closed, the vehicle asks, and the meter shows next to nothing: it may rest, or nothing reaches it."""
+    if not (s.power and s.seen in _ASKING and metered(s, now)) or s.measured is None or s.measured.amps is None:
+        return False
+    return max(map(abs, s.measured.amps)) < NEXT_TO_NOTHING
+
+
+def sensor_silent(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """A temperature is unknown that is known to be measured."""
+    fitted = setup.fitted
+    return (fitted.plug_sensor and x.plug is None) or (fitted.cabinet_sensor and x.cabinet is None)
+
+
+def relay_stuck(_: OutletSetup, s: State, x: Sample, now: float) -> bool:
+    """The vehicle is seen although the relay has taken the pilot away."""
+    return s.cut and pilot.classify(x.high, x.low, None) in _PRESENT
+
+
 CHECKS: dict[str, Check] = {
     "ContactorWelded": welded,
     "ContactorNotClosed": not_closed,
     "ResidualCurrent": residual_current,
     "ResidualSelfTest": self_test,
     "EmergencyStop": emergency_stop,
+    "PenFault": pen_fault,
+    "CurrentThoughOpen": current_though_open,
     "PilotShort": pilot_short,
     "PilotStuck": pilot_stuck,
     "PilotDriverMismatch": pilot_mismatch,
@@ -157,9 +223,18 @@ CHECKS: dict[str, Check] = {
     "ConnectorLockFailure": lock_failure,
     "OverTemperature": over_temperature,
     "OverCurrent": over_current,
+    "SupplyOutOfRange": supply,
+    "SecondContactorWelded": second_welded,
+    "SecondContactorNotClosed": second_not_closed,
     "GuardLate": guard_late,
     "GuardSlow": guard_slow,
     "DeviceFailure": _from_outside,
     "LatchUnreadable": _from_outside,
 }
+_NO_STOP: dict[str, Check] = {
+    "NoCurrent": no_current,
+    "SensorSilent": sensor_silent,
+    "PilotRelayStuck": relay_stuck,
+}
 ROWS = tuple((name, fault, CHECKS[name]) for name, fault in GUARD.items())
+WARNINGS = tuple((name, WARNING[name], check) for name, check in _NO_STOP.items())

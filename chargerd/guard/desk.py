@@ -30,6 +30,7 @@ from chargerd.guard.lease import (
     Leave,
     Lock,
     Measured,
+    Notes,
     Permit,
     Refused,
     Replay,
@@ -53,7 +54,7 @@ EVENTS_AT_ONCE = 32
 ALONE = VALID_DEFAULT  # s without a daemon until that is a fault: as long as its last permit may have lasted
 QUIET = 2.0  # s without a vehicle before a guard makes room for another
 MAX_WHY = 120
-VITALS_SINCE = 2  # link version
+NEWS_SINCE = 2  # link version of notes and vitals
 LAMP_ALONE = "service"  # as for other faults that only a technician ends
 
 
@@ -170,15 +171,17 @@ class Guard:
                 continue
             if bay.due and self._version:
                 words.append(bay.truth)
+                words += [bay.notes] if self._version >= NEWS_SINCE else []
             bay.due = False
-        if self._vitals is not None and self._vitals_due and self._version >= VITALS_SINCE:
+        if self._vitals is not None and self._vitals_due and self._version >= NEWS_SINCE:
             self._vitals_due = False
             words.append(self._vitals)
         return [encode(word) for word in words]
 
     def observe(self) -> list[bytes]:
-        """For those who may look: welcome, the truth of each outlet with the lack of a daemon as a fault, vitals."""
-        words = [self._welcome(LINK_VERSION), *(bay.seen() for bay in self.bays), self._vitals]
+        """For those who may look: welcome, truth and notes of each outlet, the lack of a daemon as a fault, vitals."""
+        seen = (word for bay in self.bays for word in (bay.seen(), bay.notes))
+        words = [self._welcome(LINK_VERSION), *seen, self._vitals]
         return [encode(word) for word in words if word is not None]
 
     @property
@@ -268,6 +271,7 @@ class Bay:
         self.sample: Sample | None = None
         self.outputs = Outputs()
         self.truth: Truth = rules.truth(setup, self.state, None, 0, 0.0)
+        self.notes: Notes = rules.notes(self.setup, self.state, 0)
         self.due = False
         self.settled = False
         self.alone = False
@@ -279,8 +283,9 @@ class Bay:
     def look(self, rank: int, now: float) -> None:
         """Renew the truth; it is due when it changed, and once a second."""
         new = rules.truth(self.setup, self.state, self.sample, rank, now)
-        if self.news(new):
-            self.truth, self.due = new, True
+        notes = rules.notes(self.setup, self.state, rank)
+        if self.news(new) or notes != self.notes:
+            self.truth, self.notes, self.due = new, notes, True
         self.settled = now - self.state.began >= FIRST_LOOK
 
     def seen(self) -> Truth:
@@ -395,4 +400,6 @@ def _fitted(board: Board, setup: GuardSetup) -> list[Outlet]:
             )
         if wanted.residual and hardware.residual is None:
             raise DeviceError(f"outlet {rank}: no residual-current monitor; set residual = false if the supply has one")
+        if wanted.wake_up == "disconnect" and hardware.relay is None:
+            raise DeviceError(f"outlet {rank}: no relay takes the pilot away; set wake_up to auto, f, x1 or off")
     return outlets

@@ -9,7 +9,7 @@ fault      at `hold` seconds of evidence; it ends by its class, and where that i
 from __future__ import annotations
 
 from chargerd.faults import Clears
-from chargerd.guard.checks import ROWS
+from chargerd.guard.checks import ROWS, WARNINGS
 from chargerd.guard.lease import Kind
 from chargerd.guard.setup import OutletSetup
 from chargerd.guard.state import GRAIN, Said, Sample, State
@@ -36,6 +36,22 @@ def weigh(setup: OutletSetup, s: State, x: Sample, now: float, said: list[Said])
             del s.since[name], s.faults[name]
             said.append((Kind.FAULT_CLEARED, s.plug, name))
     s.pardoned = ()
+    _warn(setup, s, x, now, passed)
+
+
+def _warn(setup: OutletSetup, s: State, x: Sample, now: float, passed: float) -> None:
+    """The same for what stops nothing; it ends with its cause."""
+    found = set()
+    for name, warning, check in WARNINGS:
+        weight = passed * check(setup, s, x, now)
+        if not weight:
+            s.doubt.pop(name, None)
+        elif (known := s.doubt.get(name, 0.0)) >= warning.hold - GRAIN:
+            found.add(name)
+        else:
+            s.doubt[name] = known + weight
+    if found != s.warnings:
+        s.warnings = frozenset(found)
 
 
 def find(s: State, name: str, said: list[Said]) -> None:

@@ -64,7 +64,7 @@ class Hello:
 class Permit:
     """`amps` below 6 means: paused (X1). `plug` must be the vehicle that is there now. Absent permit = 0 A.
 
-    `phases` must be those that are wired: nothing here can switch one off.
+    `phases` are 1 or 3: those that are wired, or either where a second contactor is fitted (`Notes.switching`).
     """
 
     outlet: int
@@ -178,8 +178,9 @@ class Gap:
 class Truth:
     """What one outlet is now. `pilot` A..F, "" before it is known; `offered` amperes on the pilot (0 = X1).
 
-    `limit` says what bounds the offer: lease, board, cable, temperature, or what keeps it at 0: fault, evse, pause,
-    self-test, lock, wake-up, digital, unavailable. `metered`: readings are fresh enough for the over-current check.
+    `limit` says what bounds the offer: lease, board, cable, temperature, shedding, or what keeps it at 0: fault, evse,
+    pause, self-test, lock, wake-up, phases, digital, unavailable. `metered`: readings are fresh enough for the
+    over-current check.
     """
 
     outlet: int
@@ -197,6 +198,20 @@ class Truth:
     celsius: float | None = None
     metered: bool = False
     tag: ClassVar[str] = "truth"
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What there is to know beside the truth of an outlet, since link version 2; with each truth.
+
+    `phases` reach the vehicle when the contactor closes; `switching`: one can, and three. `warnings` stop nothing.
+    """
+
+    outlet: int
+    phases: int
+    switching: bool
+    warnings: tuple[str, ...] = ()
+    tag: ClassVar[str] = "notes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +255,7 @@ class Refused:
 
 
 ToGuard = Hello | Permit | Lock | Measured | Indicate | ClearFault | Service | Replay | Leave
-ToDaemon = Welcome | Event | Gap | Truth | Vitals | Refused
+ToDaemon = Welcome | Event | Gap | Truth | Notes | Vitals | Refused
 Word = ToGuard | ToDaemon
 
 

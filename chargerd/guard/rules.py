@@ -20,17 +20,18 @@ contactor closed adds up to the 6 s until an offer has stood for 5 s.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import floor, inf
+from math import inf
 
 from chargerd.faults import GUARD as FAULTS
-from chargerd.guard import doubts, pilot
+from chargerd.guard import doubts, limits, lock, phases, pilot, wakeup
 from chargerd.guard.checks import metered
-from chargerd.guard.lease import Kind, Mode, Truth
+from chargerd.guard.lease import Kind, Mode, Notes, Truth
 from chargerd.guard.pilot import X1, F, Level
 from chargerd.guard.setup import MIN_AMPS, OutletSetup
 from chargerd.guard.state import GRAIN, Outputs, Said, Sample, State, Test
 
 STABLE = 0.3  # C before the contactor closes, and before the vehicle counts as ready
+STABLE_AGAIN = 0.5  # after phases were switched: some vehicles then show a C of 250 ms
 SETTLED = 0.1  # plug contacts have stopped bouncing
 UNWATCHED = 5.0  # longer without sight of the vehicle, and it may be another one
 LEAVING_SAMPLES = 2
@@ -41,12 +42,8 @@ STOP_PATIENCE = 6.0  # IEC 61851-1 A.6 #10.2
 PAUSE = 3.0  # X1 for less would not be seen by every vehicle: it has as long to stop
 PACE = 5.0  # between two duties, IEC 61851-1 A.6 #6
 RECLOSE, REST = 5.0, 1.0  # after opening: for the same vehicle (anti-chatter), and for whoever comes next
-SWING = 0.2  # what a contactor may take to obey, and its mirror contact to show it
-WAKE_F, WAKE_X1 = 4.0, 0.75
-TEST_TIMEOUT, TEST_VALID = 5.0, 24 * 3600.0
-LOCK_TRY, LOCK_TRIES = 1.5, 3
-LOCK_PULSE = 0.6  # the motor may run this long: not to be turned round meanwhile
-LOST_SENSOR_AMPS = 16.0
+CUT_SETTLE = 0.1  # after the pilot's relay has connected again
+TEST_TIMEOUT = 5.0
 MAX_TOLD_FAULTS = 8
 
 _VEHICLE = (Level.B, Level.C, Level.D)
@@ -73,14 +70,15 @@ def step(
     _presence(setup, s, x, now, mint, said)
     _expire(s, now, said)
     start_test = _self_test(setup, s, x, now)
-    amps, limit = _offer(setup, s, x, now, blocked)
-    if amps and not pilot.offers(s.drive) and now - s.paused_at < PAUSE - GRAIN:  # also by way of F
+    amps, limit = limits.offer(setup, s, x, now, blocked, phases.arrange(setup, s, x, now))
+    if amps and not pilot.offers(s.drive) and s.wake_at is None and now - s.paused_at < PAUSE - GRAIN:
         amps, limit = 0.0, "pause"
     _contactor(setup, s, x, now, amps)
     _pilot(setup, s, x, now, amps, limit, blocked)
-    lock = _lock(setup, s, x, now, amps > 0 or limit in ("pause", "lock", "self-test"), said)
+    _part(s, now, wakeup.parted(setup, s, now) or phases.parted(setup, s, now))
+    held = lock.turn(setup, s, x, now, amps > 0 or limit in ("pause", "lock", "self-test", "phases"), said)
     lamp = next((f.lamp for name, f in FAULTS.items() if name in s.faults), s.lamp)
-    return s, Outputs(s.drive, s.coil, lock, start_test, lamp), said
+    return s, Outputs(s.drive, s.coil, held, start_test, lamp, s.phases == 3, s.cut), said
 
 
 def blind(state: State, now: float) -> tuple[State, Outputs, list[Said]]:
@@ -92,7 +90,8 @@ def blind(state: State, now: float) -> tuple[State, Outputs, list[Said]]:
         _open(s, now, "DeviceFailure")
     _drive(s, now, X1, state.before)
     s.offered, s.limit = 0.0, "fault"
-    return s, Outputs(lamp=FAULTS["DeviceFailure"].lamp), said
+    _part(s, now, False)
+    return s, Outputs(lamp=FAULTS["DeviceFailure"].lamp, second=s.phases == 3), said
 
 
 def lapse(state: State, now: float) -> tuple[State, Outputs]:
@@ -100,7 +99,7 @@ def lapse(state: State, now: float) -> tuple[State, Outputs]:
     s = _forget(state)
     if s.coil:
         _open(s, now, "guard-paused")
-    return s, Outputs(s.drive)
+    return s, Outputs(s.drive, second=s.phases == 3, disconnect=s.cut)
 
 
 def _forget(state: State) -> State:
@@ -120,6 +119,8 @@ def holds(state: State) -> bool:
 def _look(setup: OutletSetup, s: State, x: Sample, now: float) -> None:
     """Debounce the pilot: leaving C counts in samples, staying in C in seconds."""
     level = pilot.classify(x.high, x.low, s.raw)
+    if s.cut or now - s.cut_at < CUT_SETTLE:  # what is seen is our own generator
+        level = None
     if level is None:
         s.steady = 0
     elif level is s.raw:
@@ -196,6 +197,7 @@ def _new_vehicle(s: State, plug: int) -> None:
     s.plug, s.permit, s.measured = plug, None, None
     s.ready, s.diode, s.woken, s.wake_at, s.test = False, 0, False, None, Test.DUE
     s.lock_failed, s.paused_at = None, -inf
+    s.chosen, s.moves, s.courted, s.pause_until, s.wakes = False, 0, False, -inf, 0
 
 
 def _expire(s: State, now: float, said: list[Said]) -> None:
@@ -211,7 +213,7 @@ def _self_test(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
         s.test = Test.PASSED
         return False
     match s.test:
-        case Test.PASSED if now - s.test_at > TEST_VALID and not holds(s):
+        case Test.PASSED if now - s.test_at > setup.protection.test_hours * 3600.0 and not s.coil:
             s.test = Test.DUE
         case Test.DUE if not s.coil and not x.closed and "DeviceFailure" not in s.faults:
             s.test, s.test_at = Test.STARTED, now
@@ -223,41 +225,6 @@ def _self_test(setup: OutletSetup, s: State, x: Sample, now: float) -> bool:
         case Test.STARTED | Test.RUNNING if now - s.test_at > TEST_TIMEOUT:
             s.test, s.test_at = Test.FAILED, now
     return False
-
-
-def _offer(setup: OutletSetup, s: State, x: Sample, now: float, blocked: bool) -> tuple[float, str]:
-    """Amperes that may be offered to this vehicle now, or 0; and what bounds them."""
-    if not s.plug:
-        return 0.0, ""
-    if s.faults:
-        return 0.0, "fault"
-    if s.permit is None:
-        return 0.0, "lease"
-    if s.permit.mode is not Mode.BASIC:
-        return 0.0, s.permit.mode.value
-    if blocked:
-        return 0.0, "evse"
-    bounds = [(s.permit.amps, "lease"), (setup.amps, "board"), (_cooled(setup, x), "temperature")]
-    if not setup.tethered:
-        bounds.append((s.cable or 0.0, "cable"))
-    amps, limit = min(bounds, key=lambda bound: bound[0])
-    amps = pilot.codeable(amps)
-    if amps and not s.coil:
-        if s.test is not Test.PASSED:
-            return 0.0, "self-test"
-        if not setup.tethered and x.locked is not True:
-            return 0.0, "lock"
-    return amps, limit
-
-
-def _cooled(setup: OutletSetup, x: Sample) -> float:
-    """Amperes at this temperature, whole ones so that the duty rests; a sensor that fell silent costs power."""
-    if x.cabinet is None:
-        return LOST_SENSOR_AMPS if setup.fitted.cabinet_sensor else inf
-    if x.cabinet <= setup.derate_from:
-        return inf
-    left = max(0.0, (setup.derate_to - x.cabinet) / (setup.derate_to - setup.derate_from))
-    return float(floor(MIN_AMPS + (setup.amps - MIN_AMPS) * left))
 
 
 def _contactor(setup: OutletSetup, s: State, x: Sample, now: float, amps: float) -> None:
@@ -285,9 +252,10 @@ def _contactor(setup: OutletSetup, s: State, x: Sample, now: float, amps: float)
         return
     may = (
         amps
-        and now - max(s.asking_since, s.pwm_since) >= STABLE
+        and now - max(s.asking_since, s.pwm_since) >= (STABLE_AGAIN if s.moves else STABLE)
         and s.diode >= DIODE_SAMPLES
         and not x.closed
+        and (x.second is None or x.second is (s.phases == 3))
         and not x.tripped
         and (setup.tethered or now - s.cable_since >= STABLE)
         and now - s.coil_at >= (RECLOSE if s.served else REST)
@@ -305,18 +273,13 @@ def _pilot(setup: OutletSetup, s: State, x: Sample, now: float, amps: float, lim
     mode = s.permit.mode if s.permit is not None else Mode.BASIC
     idle = not s.coil and not x.closed and not s.power
     here = (x.high, x.low, x.duty)
-    if not amps:
-        s.wake_at = None
-    elif _sleeps(setup, s, now):
-        s.woken, s.wake_at = True, now
-    if s.wake_at is not None and now - s.wake_at >= WAKE_F + WAKE_X1:
-        s.wake_at = None
+    waking = wakeup.turn(setup, s, now, amps > 0)
     if mode is Mode.UNAVAILABLE and idle:
         drive, limit = F, mode.value
     elif mode is Mode.DIGITAL and idle and s.plug and not s.faults and not blocked:
         drive = pilot.DIGITAL
-    elif s.wake_at is not None:
-        drive, amps, limit = (F if now - s.wake_at < WAKE_F else X1), 0.0, "wake-up"
+    elif waking is not None:
+        drive, amps, limit = waking, 0.0, "wake-up"
     else:
         drive = pilot.duty(amps) or X1
     if pilot.is_pwm(s.drive) and pilot.offers(drive) and drive != s.drive and now - s.drive_at < PACE - GRAIN:
@@ -327,10 +290,10 @@ def _pilot(setup: OutletSetup, s: State, x: Sample, now: float, amps: float, lim
     _drive(s, now, drive, here)
 
 
-def _sleeps(setup: OutletSetup, s: State, now: float) -> bool:
-    """B2 for long, no C since the oscillator started, and not yet woken (IEC 61851-1 A.5.3)."""
-    ripe = now - s.pwm_since >= setup.wake_after and pilot.offers(s.drive)
-    return setup.wake_up == "f" and ripe and not s.woken and not s.answered and s.raw is Level.B
+def _part(s: State, now: float, cut: bool) -> None:
+    """Have the pilot's relay take the vehicle away, or connect it."""
+    if cut is not s.cut:
+        s.cut, s.cut_at = cut, now
 
 
 def _drive(s: State, now: float, drive: float, here: tuple[float, float, float]) -> None:
@@ -338,43 +301,12 @@ def _drive(s: State, now: float, drive: float, here: tuple[float, float, float])
         return
     if not pilot.offers(drive):
         s.pwm_since = inf
-        if drive == X1 and pilot.offers(s.drive):
+        if not pilot.is_pwm(drive) and pilot.offers(s.drive):
             s.paused_at = now
     elif not pilot.offers(s.drive):
+        s.courted = True
         s.pwm_since, s.answered = now, s.seen in _ASKING
     s.drive, s.drive_at, s.before = drive, now, here
-
-
-def _lock(setup: OutletSetup, s: State, x: Sample, now: float, needed: bool, said: list[Said]) -> bool | None:
-    """The daemon wishes, the guard decides: held before and while the contactor is closed, three tries a goal."""
-    if setup.tethered:
-        return None
-    if x.locked is not None and x.locked is not s.locked:
-        if s.locked is not None:
-            said.append((Kind.LOCKED if x.locked else Kind.UNLOCKED, s.plug, ""))
-        s.locked = x.locked
-    if x.locked is not None and x.locked is s.lock_failed:
-        s.lock_failed = None
-    held = s.coil or x.closed or s.power or "ContactorWelded" in s.faults
-    goal = True if held or needed else s.wish
-    swinging = not goal and now - s.coil_at < SWING
-    if goal is None or swinging or x.locked is goal:
-        s.lock_goal = None
-        return None
-    if goal is s.lock_failed:
-        return None
-    if goal is not s.lock_goal:
-        if now - s.lock_at < LOCK_PULSE:
-            return None
-        s.lock_goal, s.lock_at, s.lock_tries = goal, now, 1
-        return goal
-    if now - s.lock_at < LOCK_TRY:
-        return None
-    if s.lock_tries >= LOCK_TRIES:
-        s.lock_failed, s.lock_goal = goal, None
-        return None
-    s.lock_at, s.lock_tries = now, s.lock_tries + 1
-    return goal
 
 
 # ---------------------------------------------------------------- what is told
@@ -395,6 +327,10 @@ def truth(setup: OutletSetup, s: State, x: Sample | None, outlet: int, now: floa
         faults=tuple(name for name in FAULTS if name in s.faults)[:MAX_TOLD_FAULTS],
         limit=s.limit,
         lease=max(0.0, s.until - now) if s.permit is not None else 0.0,
-        celsius=x.cabinet if x is not None else None,
+        celsius=None if x is None else max((c for c in (x.plug, x.cabinet) if c is not None), default=None),
         metered=metered(s, now),
     )
+
+
+def notes(setup: OutletSetup, s: State, outlet: int) -> Notes:
+    return Notes(outlet, setup.live_phases(s.phases), setup.switching, tuple(sorted(s.warnings)))

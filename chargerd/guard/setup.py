@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from chargerd.protection import USUAL, Protection
+
 MIN_AMPS, MAX_AMPS = 6.0, 80.0
+WAKE_UPS = ("auto", "disconnect", "f", "x1", "off")
 
 
 def _within(field: str, value: Any, low: float, high: float) -> None:
@@ -34,23 +37,31 @@ class OutletSetup:
     tethered: bool = False  # fixed cable: no proximity, no lock
     ventilation: bool = False  # state D may be served
     residual: bool = True  # a residual-current monitor with self-test is fitted
-    wake_up: str = "f"  # "off", or "f": one pulse of state F
-    wake_after: float = 30.0  # of B2 without C (IEC 61851-1 A.5.3)
-    derate_from: float = 60.0  # full current up to here, linear down to 6 A ...
-    derate_to: float = 75.0  # ... here
-    stop_at: float = 80.0  # no power from here until 5 K lower
+    wake_up: str = "auto"  # how a sleeping vehicle is woken, one of WAKE_UPS; auto: disconnect where it can, else f
+    protection: Protection = USUAL
     fitted: Fitted = Fitted()
 
     def __post_init__(self) -> None:
         _within("evse", self.evse, 1, 64)
         _within("amps", self.amps, MIN_AMPS, MAX_AMPS)
         _within("phases", self.phases, 1, 3)
-        _within("wake_after", self.wake_after, 10.0, 600.0)
-        _within("derate_from", self.derate_from, 20.0, 60.0)
-        _within("derate_to", self.derate_to, self.derate_from + 5.0, 75.0)
-        _within("stop_at", self.stop_at, self.derate_to, 80.0)
-        if self.wake_up not in ("off", "f"):
-            raise ValueError(f"wake_up = {self.wake_up!r}: one of 'off', 'f'")
+        if self.wake_up not in WAKE_UPS:
+            raise ValueError(f"wake_up = {self.wake_up!r}: one of {', '.join(map(repr, WAKE_UPS))}")
+
+    @property
+    def wakes_by(self) -> str:
+        if self.wake_up == "auto":
+            return "disconnect" if self.fitted.relay else "f"
+        return self.wake_up
+
+    @property
+    def switching(self) -> bool:
+        """It can do one phase and three."""
+        return self.fitted.second and self.phases == 3
+
+    def live_phases(self, switched: int) -> int:
+        """Phases that reach the vehicle when the second contactor, where there is one, lets so many pass."""
+        return switched if self.fitted.second else self.phases
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from chargerd.guard.lease import Kind, Measured, Permit
 from chargerd.guard.pilot import X1, Level
 
 GRAIN = 1e-6  # s, of times that are compared
+SWING = 0.2  # s, what a contactor may take to obey, and its mirror contact to show it
 Said = tuple[Kind, int, str]
 """An event before it is numbered: kind, plug, detail."""
 
@@ -102,8 +103,11 @@ class State:
     offered: float = 0.0
     limit: str = ""
     offers: tuple[tuple[float, float], ...] = ()  # when it ended to be offered, amperes
-    woken: bool = False
+    woken: bool = False  # in this offer ...
+    wakes: int = 0  # ... and how often this vehicle
     wake_at: float | None = None
+    cut: bool = False  # the relay has taken the pilot from the vehicle
+    cut_at: float = -inf  # it was last moved
     # contactor
     coil: bool = False
     coil_at: float = 0.0
@@ -112,7 +116,16 @@ class State:
     why: str = ""
     stop_at: float | None = None  # X1 commanded with the contactor closed ...
     stopped: float = 0.0  # ... and how long it was before, since an offer has stood for a while
+    # phases
+    phases: int = 1  # 3: the second contactor is to be closed
+    phases_at: float = -inf
+    chosen: bool = False  # phases were chosen for this vehicle
+    moves: int = 0  # of the second contactor since then
+    courted: bool = False  # this vehicle has been offered current
+    pause_until: float = -inf  # its pause after phases were switched
     # protection
+    cool: dict[str, float] = field(default_factory=dict)  # sensor: amperes that it leaves
+    shed_until: float = -inf
     diode: int = 0
     test: Test = Test.DUE
     test_at: float = 0.0
@@ -121,6 +134,7 @@ class State:
     lock_at: float = -inf
     lock_tries: int = 0
     lock_failed: bool | None = None  # the goal that was given up
+    warnings: frozenset[str] = frozenset()
     faults: dict[str, int] = field(default_factory=dict)  # name: plug at which it was raised
     doubt: dict[str, float] = field(default_factory=dict)  # evidence, in seconds, for what is no fault yet
     since: dict[str, float] = field(default_factory=dict)  # faults whose cause is gone: since when

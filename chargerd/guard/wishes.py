@@ -63,8 +63,10 @@ def _refuse_permit(setup: OutletSetup, s: State, word: Permit) -> str:
         return f"valid_for: between {VALID_MIN:g} and {VALID_MAX:g} s"
     if not 0 <= word.amps <= MAX_AMPS:
         return f"amps: between 0 and {MAX_AMPS:g}"
-    if word.phases != setup.phases:
-        return f"phases: {setup.phases} are wired here, and none can be switched off"
+    if word.phases != setup.phases and not (setup.switching and word.phases == 1):
+        return (
+            f"phases: {'1 or 3' if setup.switching else f'{setup.phases} are wired here, and none can be switched off'}"
+        )
     if s.plug == 0 and word.mode is not Mode.UNAVAILABLE and word.amps >= MIN_AMPS:
         return "no vehicle"
     return ""

@@ -296,9 +296,12 @@ async def test_an_older_guard_is_asked_once_to_make_room(rig: Rig, monkeypatch: 
 
 async def test_how_the_guard_does_is_known_while_it_is_there(rig: Rig) -> None:
     await rig.guard.welcome(last=3)
-    (vitals, _) = recorded(2)
+    vitals, _, notes, _ = recorded(2)
     rig.guard.say(vitals)
-    await rig.until(lambda: rig.link.vitals)
+    rig.guard.say(notes)
+    await rig.until(lambda: rig.link.notes)
     assert rig.link.vitals == lease.decode(vitals)
+    assert rig.link.notes == {1: lease.decode(notes)}
     rig.guard.leave()
     await rig.until(lambda: rig.link.vitals is None)
+    assert not rig.link.notes

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 from chargerd.guard import rules, wishes
 from chargerd.guard.lease import ClearFault, Indicate, Kind, Lock, Measured, Mode, Permit, Service
 from chargerd.guard.pilot import X1, F
-from chargerd.guard.setup import OutletSetup
+from chargerd.guard.setup import Fitted, OutletSetup
 from chargerd.guard.state import Outputs, Said, Sample, State
 
 PERIOD = 0.02
@@ -15,11 +16,15 @@ VOLTS = {"A": 12.0, "B": 9.0, "C": 6.0, "D": 3.0, "E": 0.0}
 OHMS = {13: 1500.0, 20: 680.0, 32: 220.0, 63: 100.0}
 
 
+USUAL = OutletSetup(evse=1, tethered=True, wake_up="off", fitted=Fitted(plug_sensor=True, cabinet_sensor=True))
+SWITCHING = replace(USUAL, fitted=Fitted(second=True, relay=True, plug_sensor=True, cabinet_sensor=True, supply=True))
+
+
 class Bench:
     """`cycle` is one turn: what was put out before takes effect, then a sample is taken."""
 
     def __init__(self, setup: OutletSetup | None = None, latched: frozenset[str] = frozenset()) -> None:
-        self.setup = setup or OutletSetup(evse=1, tethered=True, wake_up="off")
+        self.setup = setup or USUAL
         self.turns = 0
         self.state: State = rules.initial(0.0, latched)
         self.out = Outputs()
@@ -32,8 +37,12 @@ class Bench:
         self.mirror: bool | None = None  # instead of following the coil
         self.pin: bool | None = False
         self.pin_stuck = False
-        self.tripped = self.emergency = self.blocked = False
-        self.cabinet: float | None = None
+        self.tripped = self.emergency = self.blocked = self.pen = self.shed = False
+        self.second: bool | None = None  # its mirror, instead of following the command
+        self.relay_stuck = False
+        self.plug: float | None = 20.0
+        self.cabinet: float | None = 20.0
+        self.mains: tuple[float, ...] = (230.0, 230.0, 230.0)
         self.test_result = True
         self.test_takes = 0.7
         self.test_ends = inf
@@ -63,12 +72,19 @@ class Bench:
             tripped=self.tripped,
             test_passed=self.test_shown,
             emergency=self.emergency,
-            cabinet=self.cabinet,
+            pen=self.pen,
+            shed=self.shed,
+            second=(self.out.second if self.second is None else self.second) if self.setup.fitted.second else None,
+            plug=self.plug if self.setup.fitted.plug_sensor else None,
+            cabinet=self.cabinet if self.setup.fitted.cabinet_sensor else None,
+            volts=self.mains if self.setup.fitted.supply else None,
         )
 
     def pilot(self) -> tuple[float, float, float]:
         drive = self.out.drive if self.generator is None else self.generator
         volts = VOLTS[self.level] if self.volts is None else self.volts
+        if self.out.disconnect and not self.relay_stuck:
+            volts = 12.0
         negative = -12.0 if self.diode and volts else -volts
         if drive == F:
             return negative, negative, 0.0
@@ -116,8 +132,8 @@ class Bench:
         self.state, why = wishes.hear(self.setup, self.state, word, self.now)
         return why
 
-    def permit(self, amps: float = 16.0, mode: Mode = Mode.BASIC, valid_for: float = 300.0) -> str:
-        return self.hear(Permit(1, self.state.plug, amps, mode=mode, valid_for=valid_for))
+    def permit(self, amps: float = 16.0, mode: Mode = Mode.BASIC, valid_for: float = 300.0, phases: int = 3) -> str:
+        return self.hear(Permit(1, self.state.plug, amps, phases, mode, valid_for))
 
     def kinds(self, *but: Kind) -> list[Kind]:
         return [kind for _, kind, _, _ in self.events if kind not in but]

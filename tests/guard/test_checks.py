@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -11,8 +12,8 @@ from chargerd.faults import Clears
 from chargerd.guard import rules
 from chargerd.guard.lease import ClearFault, Kind, Lock, Measured, Service, Truth
 from chargerd.guard.pilot import X1, F
-from chargerd.guard.setup import OutletSetup
-from tests.guard.bench import OHMS, PERIOD, Bench, charging
+from chargerd.guard.setup import Fitted, OutletSetup
+from tests.guard.bench import OHMS, PERIOD, USUAL, Bench, charging
 
 SOCKET = OutletSetup(evse=1, wake_up="off")
 
@@ -39,9 +40,10 @@ def test_every_fault_has_a_test() -> None:
         "ContactorWelded", "ContactorNotClosed", "ResidualCurrent", "ResidualSelfTest", "EmergencyStop", "PilotShort",
         "PilotStuck", "PilotDriverMismatch", "DiodeFault", "ProximityChanged", "ProximityFault",
         "ConnectorLockFailure", "OverTemperature", "OverCurrent", "GuardLate", "GuardSlow", "DeviceFailure",
-        "LatchUnreadable",
+        "LatchUnreadable", "PenFault", "CurrentThoughOpen", "SupplyOutOfRange", "SecondContactorWelded",
+        "SecondContactorNotClosed",  # the last two: test_phases
     }  # fmt: skip
-    assert {name for name, fault in FAULTS.items() if fault.latched} == {"ContactorWelded"}
+    assert {name for name, fault in FAULTS.items() if fault.latched} == {"ContactorWelded", "CurrentThoughOpen"}
 
 
 def test_welded() -> None:
@@ -350,6 +352,106 @@ def test_over_temperature() -> None:
     bench.cabinet = 74.9
     bench.run(2.1)
     assert bench.faults() == set()
+
+
+@pytest.mark.parametrize(("sensor", "stop"), [("plug", 90.0), ("cabinet", 80.0)])
+def test_a_sensor_that_dies_of_heat_has_not_cooled(sensor: str, stop: float) -> None:
+    bench = charging()
+    setattr(bench, sensor, stop)
+    assert 2.0 - 1e-6 <= until_fault(bench, "OverTemperature") <= 2.04
+    setattr(bench, sensor, None)
+    bench.run(20.0)
+    assert bench.faults() == {"OverTemperature"}
+    setattr(bench, sensor, stop - 5.1)
+    bench.run(2.1)
+    assert bench.faults() == set()
+
+
+def test_pen_fault() -> None:
+    bench = charging()
+    bench.pen = True
+    assert 0.1 - 1e-6 <= until_fault(bench, "PenFault") <= 0.14
+    bench.pen = False
+    bench.run(29.0)
+    assert bench.faults() == {"PenFault"}
+    bench.run(2.0)
+    assert bench.faults() == set()
+
+
+@pytest.mark.parametrize("volts", [(230.0, 195.0, 230.0), (230.0, 230.0, 253.5), (0.0, 230.0, 230.0)])
+def test_supply_by_the_boards_own_volts(volts: tuple[float, float, float]) -> None:
+    bench = charging(replace(USUAL, fitted=Fitted(supply=True)))
+    bench.hear(Measured(1, (1.0, 1.0, 1.0), (230.0, 230.0, 230.0), None, 0.0))
+    bench.mains = volts
+    assert 5.0 - 1e-6 <= until_fault(bench, "SupplyOutOfRange") <= 5.04
+    bench.mains = (196.0, 230.0, 252.0)
+    bench.run(29.0)
+    assert bench.faults() == {"SupplyOutOfRange"}
+    bench.run(2.0)
+    assert bench.faults() == set()
+
+
+@pytest.mark.parametrize(
+    ("volts", "bad"),
+    [((190.0, 0.0, 0.0), True), ((230.0, 0.0, 0.0), False), ((230.0, 231.0, 260.0), True), (None, False)],
+)
+def test_supply_by_the_meter_where_the_board_has_no_volts(volts: tuple[float, float, float] | None, bad: bool) -> None:
+    bench = charging()
+    for _ in range(6):
+        bench.hear(Measured(1, None, volts, None, 0.0))
+        bench.run(1.0)
+    assert (bench.faults() == {"SupplyOutOfRange"}) is bad
+    bench.run(45.0)  # stale readings say nothing
+    assert bench.faults() == set()
+
+
+def test_current_though_open() -> None:
+    bench = charging()
+    measured(bench, 16.0, age=0.0)
+    bench.run(1.0)
+    bench.level = "B"
+    bench.run(1.0)
+    measured(bench, 16.0, age=0.5)  # of before the opening, or with it in its mean
+    bench.run(8.0)
+    assert bench.faults() == set()
+    measured(bench, 0.9, age=0.0)
+    bench.run(6.0)
+    assert bench.faults() == set()
+    measured(bench, -1.0, age=0.0)
+    assert 5.0 - 1e-6 <= until_fault(bench, "CurrentThoughOpen") <= 5.04
+    measured(bench, 0.0, age=0.0)
+    replug(bench)
+    assert bench.faults() == {"CurrentThoughOpen"}
+    assert bench.hear(ClearFault(1, "CurrentThoughOpen", "tech")) == ""
+    bench.run(0.1)
+    assert bench.faults() == set()
+
+
+def test_no_current_for_long_is_a_warning_that_stops_nothing() -> None:
+    bench = charging()
+    for _ in range(598):
+        bench.permit()
+        measured(bench, 0.4, age=0.0)
+        bench.run(1.0)
+    assert not bench.state.warnings
+    for _ in range(4):
+        bench.permit()
+        measured(bench, 0.4, age=0.0)
+        bench.run(1.0)
+    assert bench.state.warnings == {"NoCurrent"}
+    assert bench.out.coil and not bench.faults()
+    measured(bench, 6.0, age=0.0)
+    bench.cycle()
+    assert not bench.state.warnings
+
+
+def test_what_nobody_measures_is_no_warning() -> None:
+    bench = charging()
+    for _ in range(7):
+        bench.permit()
+        bench.run(100.0)
+    assert bench.out.coil
+    assert not bench.state.warnings
 
 
 def measured(bench: Bench, amps: float, age: float = 0.5) -> None:

@@ -85,8 +85,7 @@ class Table:
         return self.tell(Hello(1, "d"), Replay(epoch, after))
 
     def truth(self, outlet: int) -> Truth:
-        word = decode(self.guard.observe()[outlet])
-        assert isinstance(word, Truth)
+        (word,) = (word for word in self.looked_at() if word.outlet == outlet)
         return word
 
     def charge(self, outlet: int) -> None:

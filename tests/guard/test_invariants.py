@@ -13,12 +13,13 @@ from chargerd.guard import pilot, rules
 from chargerd.guard.lease import ClearFault, Kind, Lock, Measured, Mode, Permit
 from chargerd.guard.pilot import X1
 from chargerd.guard.setup import OutletSetup
+from chargerd.protection import Protection
 from tests.guard.bench import OHMS, PERIOD, Bench, charging
 
 SETUPS = [
     OutletSetup(evse=1, tethered=True),
     OutletSetup(evse=1, wake_up="off"),
-    OutletSetup(evse=1, amps=16.0, wake_after=10.0, ventilation=True),
+    OutletSetup(evse=1, amps=16.0, ventilation=True, protection=Protection(wake_after=10.0)),
 ]
 
 

@@ -125,7 +125,7 @@ def test_noise_is_a_bad_packet(raw: bytes) -> None:
 
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "lease"
-ADDED = {2: {"vitals"}}
+ADDED = {2: {"vitals", "notes"}}
 
 
 def recorded(version: int) -> list[bytes]:

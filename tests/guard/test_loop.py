@@ -25,6 +25,7 @@ from chargerd.guard.lease import (
     Leave,
     Lock,
     Measured,
+    Notes,
     Permit,
     Refused,
     Replay,
@@ -276,12 +277,11 @@ def test_a_session_through_the_world(place: Place) -> None:
         hear_until(daemon, Kind.POWER_ON)
         with place.connect("truth.sock") as visitor:
             assert isinstance(hear(visitor), Welcome)
-            assert isinstance(hear(visitor), Truth)
-            truth = hear(visitor)
-            vitals = hear(visitor)
+            one, _, truth, notes, vitals = (hear(visitor) for _ in range(5))
             assert visitor.recv(600) == b""
         assert isinstance(vitals, Vitals)
-        assert isinstance(truth, Truth)
+        assert isinstance(truth, Truth) and isinstance(one, Truth)
+        assert notes == Notes(2, 3, False)
         assert (truth.outlet, truth.closed, truth.offered, truth.limit, truth.locked) == (2, True, 20.0, "cable", True)
         with place.connect() as second:
             assert hear(second) == Refused("connection", "another daemon is connected")

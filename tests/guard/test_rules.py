@@ -7,7 +7,7 @@ import pytest
 from chargerd.guard import pilot
 from chargerd.guard.lease import Indicate, Kind, Lock, Measured, Mode, Permit, Service
 from chargerd.guard.pilot import X1, F
-from chargerd.guard.setup import Fitted, OutletSetup
+from chargerd.guard.setup import OutletSetup
 from tests.guard.bench import OHMS, PERIOD, Bench, charging
 
 SOCKET = OutletSetup(evse=1, wake_up="off")
@@ -391,7 +391,7 @@ def test_derating(celsius: float, amps: float) -> None:
 
 
 def test_a_lost_sensor_costs_power() -> None:
-    bench = Bench(OutletSetup(evse=1, tethered=True, fitted=Fitted(cabinet_sensor=True)))
+    bench = Bench()
     bench.level, bench.cabinet = "B", 20.0
     bench.run(2.0)
     bench.cabinet = None

@@ -1,20 +1,35 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chargerd.guard.setup import GuardSetup, OutletSetup
+from chargerd.protection import BOUNDS, USUAL
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("evse", 0), ("amps", 5.9), ("amps", 81), ("phases", 4), ("wake_after", 5), ("derate_from", 61),
-     ("derate_to", 64), ("derate_to", 76), ("stop_at", 81), ("stop_at", 70), ("amps", float("nan")), ("wake_up", "e")],
+    [("evse", 0), ("amps", 5.9), ("amps", 81), ("phases", 4), ("amps", float("nan")), ("wake_up", "e")],
 )  # fmt: skip
 def test_nothing_beyond_the_standard(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=field):
         OutletSetup(**{"evse": 1, field: value})
+
+
+@pytest.mark.parametrize("field", BOUNDS)
+def test_nothing_beyond_the_safe_bounds(field: str) -> None:
+    low, high = BOUNDS[field]
+    change: dict[str, Any]
+    assert low <= getattr(USUAL, field) <= high
+    for value in (low - 1, high + 1, float("nan")):
+        with pytest.raises(ValueError, match=field):
+            change = {field: value}
+            replace(USUAL, **change)
+    for bound in (low, high):
+        change = {field: bound}
+        replace(USUAL, **change)
 
 
 def test_a_guard_has_an_outlet() -> None:
