@@ -26,6 +26,7 @@ from chargerd.config_schema import (
     GuardConfig,
     LogConfig,
     OutletConfig,
+    ProtectionConfig,
     ReaderConfig,
     Spec,
     StationConfig,
@@ -47,6 +48,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "charging": ChargingConfig,
         "outlet": OutletConfig,
         "guard": GuardConfig,
+        "protection": ProtectionConfig,
         "reader": ReaderConfig,
         "log": LogConfig,
     }

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from chargerd.core.variables import Variables
+from chargerd.protection import BOUNDS, USUAL
 
 NO_BACKEND = "none"
 NO_METER = "none"
@@ -168,7 +169,12 @@ class OutletConfig:
     plug: str = _key("type2", "Kind of plug (IEC 62196-2); type1 only with a fixed cable.", choices=("type1", "type2"))
     ventilation: bool = _key(False, "Vehicles that need ventilation (state D) may charge here.")
     residual: bool = _key(True, "A residual-current monitor with self-test is fitted.")
-    wake_up: str = _key("f", "Wake a sleeping vehicle with one pulse of state F, or never.", choices=("f", "off"))
+    wake_up: str = _key(
+        "auto",
+        "Wake a sleeping vehicle by parting it from the pilot (with a relay), by state F, by steady +12 V, or never; "
+        "auto: disconnect where a relay is fitted, else f.",
+        choices=("auto", "disconnect", "f", "x1", "off"),
+    )
     meter: str = _key(
         NO_METER,
         "Moniker of its energy meter; none: it has none.",
@@ -215,6 +221,34 @@ class GuardConfig:
     )
 
 
+def _safe(name: str, about: str, unit: str = "") -> Any:
+    low, high = BOUNDS[name]
+    return _key(getattr(USUAL, name), about, unit=unit, low=low, high=high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectionConfig:
+    """What the guard watches at every outlet; each value within bounds that keep it safe."""
+
+    cabinet_full: float = _safe("cabinet_full", "Up to this temperature in the cabinet there is full current.", "°C")
+    cabinet_least: float = _safe("cabinet_least", "From there it falls, down to 6 A at this temperature.", "°C")
+    cabinet_stop: float = _safe("cabinet_stop", "From this temperature on there is none, until it is 5 K cooler.", "°C")
+    plug_full: float = _safe("plug_full", "As cabinet_full, at the contacts of socket or plug.", "°C")
+    plug_least: float = _safe("plug_least", "As cabinet_least.", "°C")
+    plug_stop: float = _safe("plug_stop", "As cabinet_stop.", "°C")
+    supply_low: float = _safe("supply_low", "No power while a phase is below, from 5 s on; 207 in the UK.", "V")
+    supply_high: float = _safe("supply_high", "No power while a phase is above, from 5 s on.", "V")
+    shed_watts: float = _safe("shed_watts", "What load shedding leaves of each outlet; 6 A are the least.", "W")
+    test_hours: float = _safe(
+        "test_hours", "How old the residual-current monitor's self-test may be when the contactor closes.", "h"
+    )
+    wake_after: float = _safe("wake_after", "A vehicle that was offered current for so long sleeps.", "s")
+    wake_ups: int = _safe("wake_ups", "So often a vehicle is woken, once for each offer.")
+    phase_pause: float = _safe("phase_pause", "Between two offers when phases were switched.", "s")
+    phase_rest: float = _safe("phase_rest", "Between two switchings of phases.", "s")
+    phase_switches: int = _safe("phase_switches", "So often phases are switched for a vehicle, first choice aside.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderConfig:
     """One card reader."""
@@ -242,6 +276,7 @@ class Config:
     charging: ChargingConfig = ChargingConfig()
     outlets: tuple[OutletConfig, ...]
     guard: GuardConfig
+    protection: ProtectionConfig = ProtectionConfig()
     readers: tuple[ReaderConfig, ...] = ()
     log: LogConfig = LogConfig()
     initial: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)

@@ -121,12 +121,14 @@ def _misnamed(path: Path, config: Config) -> list[str]:
 def _guard(path: Path, daemon_user: str | None) -> int:
     """Only what the guard needs is imported: it stays small, and nothing is loaded once it is ready."""
     import pwd
+    from dataclasses import asdict
 
     from chargerd.config import load
     from chargerd.daemon.notify import notify, plain
     from chargerd.daemon.peers import May, doorkeeper, peer_of
     from chargerd.guard.loop import run
     from chargerd.guard.setup import GuardSetup, OutletSetup, TimingSetup
+    from chargerd.protection import Protection
 
     try:
         uid = os.getuid() if daemon_user is None else pwd.getpwnam(daemon_user).pw_uid
@@ -136,6 +138,7 @@ def _guard(path: Path, daemon_user: str | None) -> int:
     config = load(path, secrets=False)  # they are the daemon's user's
     keeper = doorkeeper()
     own_state = os.environ.get("STATE_DIRECTORY")  # systemd's: what is latched is out of the daemon's reach
+    protection = Protection(**asdict(config.protection))
     outlets = tuple(
         OutletSetup(
             evse=o.evse,
@@ -145,6 +148,7 @@ def _guard(path: Path, daemon_user: str | None) -> int:
             ventilation=o.ventilation,
             residual=o.residual,
             wake_up=o.wake_up,
+            protection=protection,
         )
         for o in config.outlets
     )

@@ -22,6 +22,9 @@ ENDING_FAULTS: dict[str, Reason] = {
     "OverCurrent": Reason.OVERCURRENT,
     "ContactorWelded": Reason.OTHER,
     "ContactorNotClosed": Reason.OTHER,
+    "SecondContactorWelded": Reason.OTHER,
+    "SecondContactorNotClosed": Reason.OTHER,
+    "CurrentThoughOpen": Reason.OTHER,
     "DiodeFault": Reason.OTHER,
     "ProximityChanged": Reason.OTHER,
 }

@@ -12,6 +12,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from chargerd.lab.csms import Csms
 from chargerd.lab.near_guard import NearGuard
 from chargerd.lab.peer import Peer
 from chargerd.lab.site import configuration
+from chargerd.protection import Protection
 from hal.sim.bay import SimBay
 from hal.sim.board import SimBoard
 from hal.sim.cards import SimReader
@@ -180,7 +182,10 @@ class Whole:
         )
         self.config = parse(site + settings)
         self._setup = GuardSetup(
-            tuple(OutletSetup(o.evse, o.amps, o.phases, tethered=tethered) for o in self.config.outlets)
+            tuple(
+                OutletSetup(o.evse, o.amps, o.phases, tethered, protection=Protection(**asdict(self.config.protection)))
+                for o in self.config.outlets
+            )
         )
         self.world = World([SimOutlet(tethered=tethered)] * outlets, self.loop.time, watchdog=math.inf)
         self.wall: Callable[[], float] = lambda: EPOCH + self.loop.time()

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
+from chargerd.config_schema import ProtectionConfig
 from chargerd.guard.setup import GuardSetup, OutletSetup
-from chargerd.protection import BOUNDS, USUAL
+from chargerd.protection import BOUNDS, USUAL, Protection
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,9 @@ def test_nothing_beyond_the_safe_bounds(field: str) -> None:
 def test_a_guard_has_an_outlet() -> None:
     with pytest.raises(ValueError, match="outlets"):
         GuardSetup(())
+
+
+def test_the_configuration_says_all_of_it_in_the_same_words() -> None:
+    config = ProtectionConfig()
+    assert asdict(config) == asdict(USUAL)
+    assert Protection(**asdict(config)) == USUAL

@@ -18,6 +18,11 @@ SECURITY = "security"
 _PLACES = {
     "ContactorWelded": ("PowerContactor", "Problem"),
     "ContactorNotClosed": ("PowerContactor", "Problem"),
+    "SecondContactorWelded": ("PowerContactor", "Problem"),
+    "SecondContactorNotClosed": ("PowerContactor", "Problem"),
+    "CurrentThoughOpen": ("PowerContactor", "Problem"),
+    "PenFault": ("ElectricalFeed", "Problem"),
+    "SupplyOutOfRange": ("ElectricalFeed", "Problem"),
     "DiodeFault": ("CPPWMController", "Problem"),
     "PilotShort": ("CPPWMController", "Problem"),
     "PilotStuck": ("CPPWMController", "Problem"),
