@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -27,6 +28,7 @@ from chargerd.daemon import wal
 from chargerd.daemon.database import Damaged, files, of_the_row, open_database
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 SETS_ASIDE = 9
 FORGET = "DROP TABLE IF EXISTS lost"
@@ -46,7 +48,8 @@ def open_sound(path: Path, read: Callable[[sqlite3.Connection], T]) -> tuple[sql
     if not damaged.exists():
         try:
             return _open(path, read)
-        except Damaged:
+        except Damaged as why:
+            log.error("%s is damaged: %s", path, why)
             _remove(damaged)  # a log without its file, if anything
             path.replace(damaged)
             _sync(path.parent)
@@ -179,10 +182,10 @@ def _salvage(damaged: Path, db: sqlite3.Connection) -> int:
 def _copy(damaged: Path, folder: Path) -> sqlite3.Connection:
     """Of the file and of what is whole of its log: reading changes both."""
     copy = folder / "copy"
-    (file, log, _), (file_copy, log_copy, _) = files(damaged), files(copy)
-    shutil.copyfile(file, file_copy)
-    _lengthen(file_copy)
-    with contextlib.suppress(FileNotFoundError), log.open("rb") as old, log_copy.open("wb") as new:
+    (_, old_log, _), (_, new_log, _) = files(damaged), files(copy)
+    shutil.copyfile(damaged, copy)
+    _lengthen(copy)
+    with contextlib.suppress(FileNotFoundError), old_log.open("rb") as old, new_log.open("wb") as new:
         wal.mend(old, new)
     db = sqlite3.connect(copy, isolation_level=None)
     db.text_factory = bytes

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from chargerd.daemon.wal import FRAME, HEADER, first_lost, mend
+from chargerd.daemon.wal import FRAME, HEADER, Extent, extent, first_lost, mend
 
 PAGE = 512
 WHOLE = FRAME + PAGE
@@ -162,6 +162,7 @@ def test_what_is_whole_of_a_damaged_log_is_read(tmp_path: Path, written: Written
         for frame, log in damaged(written, change):
             if lost(log) is None:
                 continue
+            assert len(mended(log)) == HEADER + (written.frames - 1) * WHOLE, "nothing but that frame is left out"
             seen = reads(tmp_path, written.image, mended(log))
             assert seen is None or seen >= written.commit_of(frame) - 1
             whole += seen == written.last
@@ -214,6 +215,15 @@ def test_what_failed_or_tore_before_and_was_written_over_is_no_damage(tmp_path: 
         for piece in pieces[1:]:
             kept = piece + kept[len(piece) :]
         assert kept != pieces[0] and lost(kept) is None
+
+
+def test_the_extent_is_that_of_the_present_round(written: Written) -> None:
+    log = io.BytesIO(written.log)
+    now = extent(log, PAGE, Extent())
+    assert now.frames == written.frames
+    assert extent(log, PAGE, Extent(now.salts, written.ends[3])) == now
+    assert extent(log, PAGE, Extent(b"of older", 5000)) == now
+    assert extent(io.BytesIO(b""), PAGE, now) == Extent()
 
 
 def test_memory_is_bounded_by_a_page() -> None:
