@@ -6,6 +6,7 @@ Told apart at a glance: a refused card (red, twice, with a tone) is not a fault 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 
@@ -27,7 +28,17 @@ class Pattern:
         """Whether the buzzer is on then."""
         return since < self.beeps * 2 * BEEP and since % (2 * BEEP) < BEEP
 
+    @property
+    def looks(self) -> str:
+        """In words, as for a person who stands before it."""
+        name = COLOURS["".join(sorted(self.colour))]
+        if not self.colour:
+            return name
+        how = "steady" if not self.every else f"{self.on:g} s lit, {self.every - self.on:g} s dark"
+        return f"{name}, {how}" + (f", {self.beeps} beeps" if self.beeps else "")
 
+
+COLOURS = {"": "dark", "r": "red", "g": "green", "b": "blue", "br": "purple", "bg": "turquoise", "gr": "yellow"}
 BEEP = 0.15  # s of tone, and of silence after it
 LAMPS: dict[str, Pattern] = {
     "": Pattern("", "nothing is known yet"),
@@ -44,3 +55,27 @@ LAMPS: dict[str, Pattern] = {
     "service": Pattern("r", "a fault that needs a technician", on=0.1, every=1.0),
 }
 UNKNOWN = Pattern("r", "a word that this board does not know", on=0.9, every=1.0)
+
+
+def of(word: str) -> Pattern:
+    """What is shown for this word."""
+    return LAMPS.get(word, UNKNOWN)
+
+
+def page() -> str:
+    """`hardware/lamps.md`: the table for people."""
+    rows = (f"| {word or '(none)'} | {pattern.looks} | {pattern.meaning} |" for word, pattern in LAMPS.items())
+    return "\n".join([PAGE, *rows, f"| (any other) | {UNKNOWN.looks} | {UNKNOWN.meaning} |", ""])
+
+
+PAGE = """\
+# What the lamp says
+
+Printed by `python -m hal.lamps`, from the table by which boards and simulation show it. The guard's words for faults go
+before the others; a fault's word is in `docs/faults.md`. While the machine boots, a reference board is purple.
+
+| word | lamp and buzzer | meaning |
+|---|---|---|"""
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

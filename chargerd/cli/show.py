@@ -166,6 +166,8 @@ def _outlet(o: Json, now: str, ink: Ink) -> list[str]:
     if not o["operative"]:
         lines.append("  set out of service")
     lines.append("  " + ", ".join(_plug(o)))
+    if o["lamp"] is not None:
+        lines.append(f"  lamp {o['lamp']['looks']}")
     if o["plug"] or o["offered"]:
         switched = f" on {_count(o['phases'], 'phase', 'phases')}" if o.get("switching") else ""
         lines.append(f"  {o['offered']:.1f} A offered{switched}: {LIMITS.get(o['limit'], o['limit'])}")

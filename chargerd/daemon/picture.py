@@ -21,12 +21,14 @@ from chargerd.core.events import (
 )
 from chargerd.core.moment import Moment
 from chargerd.core.records import Faulted, LimitChanged, Record, Sampled, Security, Session, Transaction
-from chargerd.core.state import Outlet, Station, Visit
+from chargerd.core.state import Live, Outlet, Station, Visit
 from chargerd.core.status import LOWEST_AMPS, barred, blocking, charging_state, joint
 from chargerd.core.token import Token, recalled
 from chargerd.daemon.charger import Happened
 from chargerd.daemon.store import Session as StoredSession
+from chargerd.faults import GUARD
 from chargerd.guard.lease import Notes, Truth
+from hal import lamps
 from hal.api import MeterReading
 
 Json = dict[str, Any]
@@ -69,12 +71,19 @@ def outlet(
         "switching": notes is not None and notes.switching,
         "faults": sorted(live.faults),
         "warnings": [] if notes is None else list(notes.warnings),
+        "lamp": None if truth is None else _lamp(live),
         "operative": one.operative and one.site.evse not in state.shut,
         "held": _short(visit.held if visit is not None else None),
         "token": _short(visit.auth.token if visit is not None and visit.auth is not None else None),
         "transaction": _running(one, visit, stamp),
         "reading": None if reading is None else _reading(reading, now),
     }
+
+
+def _lamp(live: Live) -> Json:
+    """What a driver sees there: the lamp of the guard's gravest fault goes before ours."""
+    word = next((fault.lamp for name, fault in GUARD.items() if name in live.faults and fault.stops), live.lamp or "")
+    return {"word": str(word), "looks": lamps.of(word).looks}
 
 
 def limit(state: Station, one: Outlet, truth: Truth | None) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+from hal import lamps
 from hal.api import PilotReading
-from hal.lamps import LAMPS, UNKNOWN
 from hal.pi import boardfile
 from hal.pi.front import Burst, Front
 
@@ -314,7 +314,7 @@ class Lamp:
 
     def turn(self, now: float) -> None:
         self._since = now if self._since is None else self._since
-        pattern, since = LAMPS.get(self._shown, UNKNOWN), now - self._since
+        pattern, since = lamps.of(self._shown), now - self._since
         for at, pin in self._pins.items():
             pin.set(pattern.sounds(since) if at == "buzzer" else at in pattern.lit(since))
 

@@ -33,6 +33,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from hal import lamps
 from hal.api import Card, MeterReading
 from hal.sim import pilot
 from hal.sim.outlet import FAULTS, PhysicalOutlet
@@ -160,6 +161,7 @@ def outlet_state(world: World, rank: int) -> dict[str, Any]:
         "second": outlet.second.closed if outlet.setup.switching else None,
         "locked": None if outlet.setup.tethered else outlet.locked(),
         "lamp": outlet.command.lamp,
+        "looks": lamps.of(outlet.command.lamp).looks,
         "amps": list(meter.amps or ()),
         "watts": meter.power,
         "energy": meter.energy,

@@ -56,6 +56,7 @@ def test_status_when_all_is_well() -> None:
         "\n"
         "Outlet 1  Charging for 9 min\n"
         "  vehicle asks for power, plug locked, contactor closed\n"
+        "  lamp blue, steady\n"
         "  16.0 A offered: limited by the cable\n"
         "  1.234 kWh taken in 9 min, charging\n"
         "  card …C3D4, transaction 3f2a\n"
@@ -63,6 +64,7 @@ def test_status_when_all_is_well() -> None:
         "\n"
         "Outlet 2 (EVSE 1, connector 2)  Available for 3 h 12 min\n"
         "  nothing plugged in, contactor open\n"
+        "  lamp green, steady\n"
         "  meter: register 12.345 kWh, 0.00 kW, 0.0 0.0 0.0 A\n"
         "\n"
         "No faults."
@@ -97,7 +99,9 @@ def test_status_when_nothing_is_well() -> None:
         devices={"meter 1": "no answer in time"},
         lobby={"token": "…C3D4", "wait": 55},
         outlets=[
-            api.outlet(status="Faulted", plug=True, operative=False, limit="no-guard", reading=None, token="…C3D4")
+            api.outlet(
+                status="Faulted", plug=True, operative=False, limit="no-guard", lamp=None, reading=None, token="…C3D4"
+            )
         ],
         faults=[
             {"outlet": 1, "fault": "GuardLost"},

@@ -30,6 +30,7 @@ def outlet(rank: int = 1, **changes: Any) -> Json:
         "switching": False,
         "warnings": [],
         "faults": [],
+        "lamp": {"word": "ready", "looks": "green, steady"},
         "operative": True,
         "held": None,
         "token": None,
@@ -51,6 +52,7 @@ def charging(rank: int = 1) -> Json:
         locked=True,
         offered=16.0,
         limit="cable",
+        lamp={"word": "charging", "looks": "blue, steady"},
         token="…C3D4",
         transaction={
             "tx": "3f2a",

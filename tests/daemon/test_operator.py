@@ -67,6 +67,7 @@ def test_a_card_is_learned_charges_and_is_shortened_everywhere(tmp_path: Path) -
         (outlet,) = seen["outlets"]
         assert (outlet["status"], outlet["limit"]) == ("Charging", "outlet")
         assert outlet["plug"] and outlet["powered"]
+        assert outlet["lamp"] == {"word": "charging", "looks": "blue, steady"}
         assert outlet["offered"] == pytest.approx(32, abs=0.2)
         assert outlet["transaction"]["token"] == outlet["token"] == "…b2c3"
         assert outlet["transaction"]["energy_wh"] > 100
@@ -191,6 +192,7 @@ def test_a_fault_is_seen_and_cleared_by_the_guard_alone(tmp_path: Path) -> None:
         await whole.until(lambda: "EmergencyStop" in _state(whole).outlets[0].live.faults)
         seen = await operator.status()
         assert seen["faults"] == [{"outlet": 1, "fault": "EmergencyStop"}]
+        assert seen["outlets"][0]["lamp"] == {"word": "fault", "looks": "red, steady"}
         assert (seen["outlets"][0]["status"], seen["outlets"][0]["limit"]) == ("Faulted", "no-vehicle")
         (risen,) = [e for e in news if e["kind"] == "fault"]
         assert (risen["outlet"], risen["fault"], risen["active"]) == (1, "EmergencyStop", True)
