@@ -236,6 +236,11 @@ STATION: Mapping[str, Fault] = MappingProxyType(
         ),
         "GuardLost": Fault("no word from the guard, nothing new starts", "systemctl status chargerd-guard"),
         "StorageFailure": Fault("nothing can be written, nothing new starts", "free the disk, or replace the card"),
+        "QueueFull": Fault(
+            "the queue for the backend is full, nothing new starts",
+            "bring the backend back: chargerctl queue",
+            stops=False,
+        ),
         "EventSetAside": Fault(
             "a fault of chargerd itself, charging goes on",
             "report journalctl -u chargerd",

@@ -10,12 +10,13 @@ from __future__ import annotations
 from chargerd.core.draft import Draft
 from chargerd.core.local_list import CONFLICT
 from chargerd.core.records import Faulted
-from chargerd.core.status import HISTORY_LOST, SET_ASIDE
+from chargerd.core.status import HISTORY_LOST, QUEUE_FULL, SET_ASIDE
 
 Names = frozenset[str]
 METER, READER, GUARD_LOST, MISMATCH = "PowerMeterFailure", "ReaderFailure", "GuardLost", "GuardMismatch"
 OWN = frozenset({METER, GUARD_LOST})  # the daemon finds them itself: the guard's list does not speak of them
-STANDING = frozenset({HISTORY_LOST, SET_ASIDE, CONFLICT, READER})  # of the station: they hold until somebody ends them
+# Of the station: they hold until somebody ends them.
+STANDING = frozenset({HISTORY_LOST, SET_ASIDE, CONFLICT, READER, QUEUE_FULL})
 
 
 def settle(draft: Draft) -> None:

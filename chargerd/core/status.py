@@ -30,6 +30,7 @@ ENDING_FAULTS: dict[str, Reason] = {
 }
 
 HISTORY_LOST = "HistoryLost"  # the database was damaged, and what could not be read of it is gone
+QUEUE_FULL = "QueueFull"  # of what only the backend can take: begins and ends of transactions
 SET_ASIDE = "EventSetAside"  # an event could not be digested
 
 
@@ -70,7 +71,8 @@ def offered(outlet: Outlet) -> bool:
 def beginning(station: Station) -> bool:
     """May anything new begin: it can be written down, and the program is not about to leave."""
     waits = station.site.waits and HISTORY_LOST in station.faults
-    return station.storage and not waits and not station.stopped and station.reset is None
+    takes = station.storage and QUEUE_FULL not in station.faults
+    return takes and not waits and not station.stopped and station.reset is None
 
 
 def usable(station: Station, outlet: Outlet) -> bool:

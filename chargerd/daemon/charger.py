@@ -37,7 +37,7 @@ from chargerd.core.commands import (
 from chargerd.core.events import AuthorizeAnswered, Event, Fault, GuardLost, PowerRestored, ResetKind, Storage, Wake
 from chargerd.core.records import Faulted, Record, Session
 from chargerd.core.state import Station, TxWindow
-from chargerd.core.status import SET_ASIDE
+from chargerd.core.status import QUEUE_FULL, SET_ASIDE
 from chargerd.daemon.clock import Clock
 from chargerd.daemon.conversation import Conversation
 from chargerd.daemon.database import StoreFailed
@@ -49,6 +49,7 @@ from chargerd.ocpp.outbox import Changes
 log = logging.getLogger(__name__)
 
 POISON_MOST, POISON_WITHIN = 5, 60.0
+ROOM = 0.9  # of a queue that was full, until there is enough of it again
 LAZY = 300.0  # s that periodic samples wait for company on their way to the disk
 UNSURE_MOST = 64
 STORAGE_LOOK = 1.0  # s between looks whether the disk works again
@@ -136,10 +137,19 @@ class Charger:
         try:
             while self._events:
                 self._step(*self._events.popleft())
+                self._mind_queue()
         finally:
             self._stepping = False
         self._sleep()
         self._pump()
+
+    def _mind_queue(self) -> None:
+        """Begins and ends are kept, however long nobody takes them: so nothing more begins when the queue is full."""
+        full = QUEUE_FULL in self.state.faults
+        if self.conversation is None or self._events:
+            return
+        if (self.conversation.outbox.filled >= (ROOM if full else 1.0)) != full:
+            self._events.append((Fault(0, QUEUE_FULL, not full), None))
 
     async def ask(self, event: Callable[[int], Event]) -> Answer:
         """Put a question of our own to the station (`event` is given the handle) and wait for its answer."""

@@ -14,6 +14,9 @@ One item is out at a time: `next` takes it; `answered`, `failed` or `lost` end i
 answered. Its payload is frozen at its first send and repeated ever after; the exception is the 2.x `offline` flag,
 which is no part of the frozen payload: the dialect adds it at every send from `Row.offline`.
 
+The queue is bounded by thinning periodic samples. What may not be thinned is kept beyond the bound: who fills it must
+begin nothing more once it is `filled`, and what runs may end.
+
 Every change to rows is returned as `Changes`, to be committed by the store before the next frame leaves.
 """
 
@@ -188,6 +191,11 @@ class Outbox:
     def telling(self) -> bool:
         """Does any message of a transaction wait?"""
         return self._counts["transactions"] > 0
+
+    @property
+    def filled(self) -> float:
+        """How full the queue of the transactions is; above 1 where everything in it is too dear to be thinned."""
+        return self._counts["transactions"] / self._max_rows
 
     @property
     def by_transaction(self) -> Mapping[str, int]:

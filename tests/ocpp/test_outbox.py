@@ -415,6 +415,18 @@ def test_a_row_thinned_as_it_comes_is_never_written() -> None:
     assert [each.id for each in changes.put] == [1, 2] and changes.delete == ()
 
 
+def test_begins_and_ends_are_kept_beyond_the_bound_and_the_queue_says_that_it_is_full() -> None:
+    box = outbox(max_rows=4)
+    for id_ in range(1, 10, 2):
+        assert box.filled == (id_ - 1) / 4
+        changes = box.add([row(id_, tx=f"t{id_}", kind=START), row(id_ + 1, tx=f"t{id_}", kind="end")], step=id_)
+        assert not changes.dead and not changes.delete and len(changes.put) == 2
+    assert box.filled == 2.5
+    box.add([row(11, tx="t9", thin=True), row(12, tx="t9", thin=True)], step=11)
+    assert drain(box) == [*range(1, 11), 11]
+    assert box.filled == 0.0
+
+
 def test_what_is_no_sample_and_what_may_have_arrived_is_never_thinned() -> None:
     box = outbox(max_rows=1)
     box.add([row(1, thin=True)], step=1)

@@ -40,6 +40,7 @@ _ERRORS = {
     "GuardSlow": "InternalError",
     "GuardLost": "InternalError",
     "StorageFailure": "InternalError",
+    "QueueFull": "InternalError",
     "EventSetAside": "InternalError",
     "HistoryLost": "InternalError",
     "LocalListConflict": "LocalListConflict",  # §3.4.3

@@ -26,6 +26,7 @@ _SEVERITY: Mapping[str, int] = {
     "GuardMismatch": 2,
     "LatchUnreadable": 2,
     "StorageFailure": 2,
+    "QueueFull": 3,
     "EventSetAside": 3,
     "ReaderFailure": 3,
     "HistoryLost": 2,

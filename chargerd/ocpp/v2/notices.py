@@ -42,6 +42,7 @@ _PLACES = {
     "GuardLost": ("Controller", "Problem"),
     "GuardMismatch": ("Controller", "Problem"),
     "StorageFailure": ("Controller", "Problem"),
+    "QueueFull": ("Controller", "Problem"),
     "EventSetAside": ("Controller", "Problem"),
     "HistoryLost": ("Controller", "Problem"),
 }
