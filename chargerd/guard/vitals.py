@@ -60,7 +60,7 @@ class Spread:
             return None
         found, seen = [], 0
         wanted = [ceil(total * 0.50), ceil(total * 0.99)]
-        for at, counts in enumerate(zip(*(one._bins for one in spreads), strict=True)):
+        for at, counts in enumerate(zip(*[one._bins for one in spreads], strict=True)):
             seen += sum(counts)
             while wanted and seen >= wanted[0]:
                 found.append(min(worst, _edge(at)))

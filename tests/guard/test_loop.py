@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
 
 from chargerd.guard import loop
 from chargerd.guard.lease import (
@@ -37,86 +30,8 @@ from chargerd.guard.lease import (
     decode,
     encode,
 )
-from chargerd.guard.setup import TimingSetup
-from chargerd.guard.vitals import Stopwatch, TimedBoard
 from chargerd.lab.site import configuration
-
-GUARD = """
-import os, sys
-from chargerd.guard import rules
-from chargerd.guard.loop import run
-rules.RECLOSE = rules.REST  # s that a test need not wait
-from chargerd.guard.setup import GuardSetup, OutletSetup
-folder, uid = sys.argv[1], int(sys.argv[2])
-notes = os.open(folder + "/notes", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-setup = GuardSetup((OutletSetup(evse=1, tethered=True), OutletSetup(evse=2)))
-sys.exit(run(setup, f"sim:{folder}/world.sock", folder + "/guard.sock", folder + "/truth.sock", folder + "/latch", uid,
-             build="b7", notify=lambda text: os.write(notes, text.encode() + b"\\n")))
-"""
-
-
-def wait_for(what: Callable[[], object], limit: float = 10.0) -> None:
-    end = time.monotonic() + limit
-    while not what():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
-class Place:
-    """A folder with a world, a guard, and a socket to talk to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.running: list[subprocess.Popen[bytes]] = []
-        (folder / "latch").touch()
-
-    def world(self) -> subprocess.Popen[bytes]:
-        path = str(self.folder / "world.sock")
-        world = self.start("-m", "hal.sim.serve", "--socket", path, "--outlets", "2", "--tethered", "1")
-        wait_for(lambda: (self.folder / "world.sock").exists())
-        return world
-
-    def guard(self, uid: int = os.getuid()) -> subprocess.Popen[bytes]:
-        guard = self.start("-c", GUARD, str(self.folder), str(uid))
-        wait_for(lambda: "READY=1" in self.notes() or guard.poll() is not None)
-        return guard
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE)
-        self.running.append(process)
-        return process
-
-    def notes(self) -> list[str]:
-        path = self.folder / "notes"
-        return path.read_text().split() if path.exists() else []
-
-    def sim(self, method: str, **params: object) -> dict[str, object]:
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(5)
-            line.connect(str(self.folder / "world.sock"))
-            line.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
-            answer: dict[str, object] = json.loads(line.makefile().readline())
-        assert "error" not in answer, answer
-        return answer
-
-    def connect(self, name: str = "guard.sock") -> socket.socket:
-        peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        peer.settimeout(5)
-        peer.connect(str(self.folder / name))
-        return peer
-
-    def end(self) -> None:
-        for process in reversed(self.running):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=10)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    place.end()
+from tests.guard.place import GUARD, Place, wait_for
 
 
 def hear(peer: socket.socket) -> Word:
@@ -130,98 +45,6 @@ def hear_until(peer: socket.socket, kind: Kind) -> Event:
         if isinstance(word, Event) and word.kind is kind:
             return word
     raise AssertionError(f"no {kind}")
-
-
-class Clock:
-    """Time that passes only in sleep; one of them is a long `pause`."""
-
-    def __init__(self, sleeps: int, pause_in: int, told: loop.Told, pause: float = 1.0) -> None:
-        self.now, self.left, self.pause_in, self.told = 1000.0, sleeps, sleeps - pause_in, told
-        self.pause = pause
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.left -= 1
-        self.now += self.pause if self.left == self.pause_in else seconds
-        if not self.left:
-            self.told.stop(signal.SIGTERM, None)
-
-
-class Mute:
-    """No daemon and no visitor."""
-
-    def listen(self, guard: object, now: float) -> None: ...
-    def speak(self, guard: object, now: float) -> None: ...
-    def show(self, guard: object) -> None: ...
-
-
-class Turned:
-    """Notes its turns and the pauses before them."""
-
-    leaving = late = slow = False
-    bays = ()
-    outlets = ()
-    hold: float | None = None
-    opens_at_once = False
-    board: TimedBoard
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, float]] = []
-
-    def cycle(self, now: float) -> None:
-        self.seen.append(("cycle", round(now, 3)))
-        self.board.exchange()
-
-    def lapse(self, now: float) -> None:
-        self.seen.append(("lapse", round(now, 3)))
-
-    def feel(self, vitals: Vitals) -> None:
-        self.vitals = vitals
-
-    def exchange(self) -> None: ...
-    def close(self) -> None: ...
-
-
-def keep_time(monkeypatch: pytest.MonkeyPatch, pause: float, hold: float | None) -> tuple[Turned, Vitals]:
-    """Five turns, of which the fourth comes after a pause."""
-    told = loop.Told()
-    clock = Clock(5, 3, told, pause)
-    monkeypatch.setattr(loop, "time", clock)
-    turned, mute = Turned(), Mute()
-    turned.hold = hold
-    turned.board = board = TimedBoard(turned, clock.monotonic)
-    watch = Stopwatch(board, (), TimingSetup(), False, clock.monotonic)
-    try:
-        loop._keep_time(turned, board, mute, mute, watch, lambda text: None, told)  # type: ignore[arg-type]
-    finally:
-        gc.enable()
-        gc.unfreeze()
-    return turned, watch.vitals(clock.now)
-
-
-def test_a_late_turn_begins_with_a_lapse(monkeypatch: pytest.MonkeyPatch) -> None:
-    turned, seen = keep_time(monkeypatch, 1.0, None)
-    times = [1000.0, 1000.0, 1000.02, 1000.04, 1001.04, 1001.06]
-    assert turned.seen == [
-        *(("cycle", at) for at in times[:4]),
-        ("lapse", 1001.04),
-        *(("cycle", at) for at in times[4:]),
-    ]
-    assert (seen.turns, seen.missed, seen.pauses) == (5, 49, 1)
-    assert seen.late is not None and seen.late[2] == pytest.approx(0.98)
-
-
-@pytest.mark.parametrize(
-    ("hold", "pause", "lapses"),
-    [(None, 0.09, 0), (None, 0.11, 1), (0.06, 0.05, 0), (0.06, 0.07, 1), (0.15, 0.09, 0), (0.15, 0.11, 1)],
-)
-def test_a_turn_is_late_once_the_hardware_may_have_let_go(
-    monkeypatch: pytest.MonkeyPatch, hold: float | None, pause: float, lapses: int
-) -> None:
-    turned, seen = keep_time(monkeypatch, pause, hold)
-    assert [what for what, _ in turned.seen].count("lapse") == seen.pauses == lapses
 
 
 BUG = """
