@@ -235,10 +235,7 @@ def test_a_damaged_database(tmp_path: Path, version: str, policy: str) -> None:
         await one.charge()
         await one.leave()
         await one.whole.kill_daemon()
-        database = tmp_path / "chargerd.db"
-        with sqlite3.connect(database) as db:
-            db.execute("DROP TABLE session")
-        db.close()
+        damage(tmp_path / "chargerd.db")
         await one.whole.start_daemon()
         await asyncio.sleep(2.0)
         assert "HistoryLost" in one.faults
@@ -272,9 +269,7 @@ def test_a_damaged_database_on_a_disk_that_takes_nothing(small_disk: Path, why: 
         await one.leave()
         await one.whole.stop_daemon()
         database = small_disk / "chargerd.db"
-        with sqlite3.connect(database) as db:
-            db.execute("DROP TABLE session")
-        db.close()
+        damage(database)
         content = database.read_bytes()
         ballast = fill(small_disk)
         if why == "read-only":
@@ -302,6 +297,47 @@ def test_a_damaged_database_on_a_disk_that_takes_nothing(small_disk: Path, why: 
         await one.whole.stop()
 
     play(scene)
+
+
+class CutHere(Exception):
+    """Nothing is written after this."""
+
+
+def test_that_something_is_lost_is_known_whenever_the_first_start_is_cut_off(tmp_path: Path) -> None:
+    async def scene() -> None:
+        one = Scene(tmp_path, "2.0.1")
+        await one.begin()
+        cuts, reached = 0, True
+        while reached:
+            await one.whole.stop_daemon()
+            await asyncio.to_thread(damage, tmp_path / "chargerd.db")
+            left, reached = cuts, False
+
+            def gate(point: str) -> None:
+                nonlocal left, reached
+                left, reached = left - 1, reached or left == 0
+                if reached:
+                    raise CutHere
+
+            one.gate = gate
+            with contextlib.suppress(CutHere):
+                await one.whole.start_daemon()
+            one.gate = lambda point: None
+            await one.whole.kill_daemon()
+            await one.whole.start_daemon()
+            assert "HistoryLost" in one.faults, f"cut {cuts}"
+            assert one.whole.daemon is not None
+            one.whole.daemon.operator._clear_own("HistoryLost", "test")
+            cuts += 1
+        assert cuts > 5
+        await one.whole.stop()
+
+    play(scene)
+
+
+def damage(database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        db.execute("DROP TABLE session")
 
 
 def _with(config: Config, policy: str) -> Config:
