@@ -114,7 +114,7 @@ def _look_at_log(path: Path) -> None:
         return
     with contextlib.suppress(FileNotFoundError), files(path)[1].open("rb") as log:
         if (frame := wal.first_lost(log)) is not None:
-            raise Damaged(f"frame {frame} of its log is damaged, and commits behind it are lost")
+            raise Damaged(f"frame {frame} of its log is damaged, and commits stand behind it")
         if not path.stat().st_size and log.seek(0, os.SEEK_END) > wal.HEADER:  # SQLite would remove such a log
             raise Damaged("it is empty, but its log is not")
 

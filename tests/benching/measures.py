@@ -253,7 +253,7 @@ async def long_session(rig: Rig, plan: Plan) -> list[Figure]:
             await within(rig.wire.next(WORDS[rig.version].sample), "a meter value")
         await _gone(rig)
         after = await written(rig, daemon)
-    note = f"{plan.samples} samples, one a second: what {plan.samples} minutes hold at one a minute"
+    note = f"{plan.samples} samples, one a second: what {plan.samples} minutes hold; a commit costs 4 kB at least"
     return _bytes("session", [after.since(before)], 300.0, note)
 
 
