@@ -27,23 +27,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand; the exit code."""
-    parser = argparse.ArgumentParser(prog="chargerd", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--version", action="version", version=f"chargerd {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, about in (
-        ("run", "the daemon: OCPP charge point, meters, cards"),
-        ("guard", "the guard: pilot, contactor, lock, faults"),
-    ):
-        sub = commands.add_parser(name, help=about, description=about)
-        sub.add_argument("--config", type=Path, default=Path("/etc/chargerd/chargerd.toml"), metavar="FILE")
-        if name == "guard":
-            sub.add_argument("--daemon-user", metavar="USER", help="who the daemon runs as, if not as the guard itself")
-    config = commands.add_parser("config", help="check a configuration, or print the reference")
-    what = config.add_mutually_exclusive_group(required=True)
-    what.add_argument("--check", type=Path, metavar="FILE", help="name the mistakes in FILE; exit 0 if there is none")
-    what.add_argument("--reference", action="store_true", help="print every key with its meaning, ready to be pasted")
-    _board_parser(commands)
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         match args.command:
             case "board":
@@ -57,6 +41,27 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigInvalid as e:
         sys.stderr.write(f"{e}\n")
         return os.EX_CONFIG
+
+
+def parser() -> argparse.ArgumentParser:
+    """What may be typed."""
+    made = argparse.ArgumentParser(prog="chargerd", description=__doc__.splitlines()[0] if __doc__ else "")
+    made.add_argument("--version", action="version", version=f"chargerd {__version__}")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, about in (
+        ("run", "the daemon: OCPP charge point, meters, cards"),
+        ("guard", "the guard: pilot, contactor, lock, faults"),
+    ):
+        sub = commands.add_parser(name, help=about, description=about)
+        sub.add_argument("--config", type=Path, default=Path("/etc/chargerd/chargerd.toml"), metavar="FILE")
+        if name == "guard":
+            sub.add_argument("--daemon-user", metavar="USER", help="who the daemon runs as, if not as the guard itself")
+    config = commands.add_parser("config", help="check a configuration, or print the reference")
+    what = config.add_mutually_exclusive_group(required=True)
+    what.add_argument("--check", type=Path, metavar="FILE", help="name the mistakes in FILE; exit 0 if there is none")
+    what.add_argument("--reference", action="store_true", help="print every key with its meaning, ready to be pasted")
+    _board_parser(commands)
+    return made
 
 
 def _board_parser(commands: Any) -> None:
