@@ -17,7 +17,7 @@ from hal.sim.vehicle import NEVER, Car, Vehicle
 from hal.sim.wire import X1, Command, F, Fitting, Sample
 
 LOCK_TIME, TEST_TIME = 0.4, 0.7
-HOT, PLUG_HOT, KEPT = 85.0, 95.0, 100
+HOT, PLUG_HOT, STRAY, KEPT = 85.0, 95.0, 6.0, 100
 
 FAULTS = {
     "contactor-welded": "stays closed, from the next closing on if it is open now",
@@ -41,6 +41,8 @@ FAULTS = {
     "pen-fault": "the device that watches the supply's PEN conductor says that it is broken",
     "load-shedding": "the contact of load shedding asks for less",
     "meter-silent": "the meter does not answer",
+    "stray-current": "the meter shows 6 A more than flow, also through an open contactor",
+    "relay-stuck": "the pilot's relay does not part the vehicle from it",
 }
 
 
@@ -261,6 +263,8 @@ class PhysicalOutlet:
         drawing = self.closed and self.car is not None
         amps = self.car.amps(now) if self.car is not None and drawing else (0.0, 0.0, 0.0)
         power = self.car.watts(now) if self.car is not None and drawing else 0.0
+        if "stray-current" in self.faults:
+            amps = (amps[0] + STRAY, amps[1], amps[2])
         return MeterReading(now, self.energy, power, amps, self._wired(volts), frequency, 0.0)
 
     # ---- inside
@@ -291,7 +295,7 @@ class PhysicalOutlet:
         return F if "pilot-short" in self.faults or self._disconnected() else self.generator()
 
     def _disconnected(self) -> bool:
-        return self.setup.relay and self.command.disconnect and self._alive
+        return self.setup.relay and self.command.disconnect and self._alive and "relay-stuck" not in self.faults
 
     def _fed(self, volts: PerPhase) -> PerPhase:
         """What the vehicle would get."""

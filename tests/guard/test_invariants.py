@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -13,10 +14,14 @@ from chargerd.guard import pilot, rules
 from chargerd.guard.lease import ClearFault, Kind, Lock, Measured, Mode, Permit
 from chargerd.guard.pilot import X1
 from chargerd.guard.setup import OutletSetup
+from chargerd.guard.state import Outputs, Sample
 from chargerd.protection import Protection
-from tests.guard.bench import OHMS, PERIOD, Bench, charging
+from tests.guard.bench import OHMS, PERIOD, SWITCHING, Bench, charging
 
+HURRIED = Protection(wake_after=10.0, phase_rest=60.0, phase_switches=2, test_hours=1.0, supply_low=207.0)
 SETUPS = [
+    replace(SWITCHING, protection=HURRIED),
+    replace(SWITCHING, tethered=False, wake_up="auto", protection=HURRIED),
     OutletSetup(evse=1, tethered=True),
     OutletSetup(evse=1, wake_up="off"),
     OutletSetup(evse=1, amps=16.0, ventilation=True, protection=Protection(wake_after=10.0)),
@@ -34,6 +39,9 @@ class Judge:
         self.tested = False
         self.plug = self.closed_for = bench.state.plug
         self.lease: tuple[int, float, Mode, float] = (0, 0.0, Mode.BASIC, 0.0)
+        self.phases = 3  # of the lease
+        self.tested_at, self.ill_at = bench.state.test_at, dict[str, float]()
+        self.second_was, self.moved, self.cut = bench.out.second, 0, 0
         self.lease_since_x1 = -inf
         self.coil_was = bench.out.coil
         self.opened_at = -inf
@@ -48,11 +56,11 @@ class Judge:
             self.lease = (bench.state.plug, bench.state.permit.amps, Mode.BASIC, bench.state.until)
         self.heard = len(bench.events)
 
-    def permit(self, amps: float, mode: Mode, valid_for: float, stale: bool) -> None:
+    def permit(self, amps: float, mode: Mode, valid_for: float, stale: bool, phases: int = 3) -> None:
         plug = self.bench.state.plug + stale
-        if self.bench.hear(Permit(1, plug, amps, mode=mode, valid_for=valid_for)) == "":
-            assert not stale
-            self.lease = (plug, amps, mode, self.bench.now + valid_for)
+        if self.bench.hear(Permit(1, plug, amps, phases, mode, valid_for)) == "":
+            assert not stale and (phases == 3 or self.bench.setup.switching)
+            self.lease, self.phases = (plug, amps, mode, self.bench.now + valid_for), phases
 
     def leased(self) -> float:
         plug, amps, mode, until = self.lease
@@ -72,6 +80,7 @@ class Judge:
                 assert self.plug == 0
                 self.plugs.add(plug)
                 self.plug, self.diodes, self.tested, self.fell_at = plug, 0, False, -inf
+                self.moved = 0
             elif kind is Kind.VEHICLE_OUT:
                 assert plug == self.plug
                 assert not out.coil
@@ -82,10 +91,40 @@ class Judge:
         if out.start_test:
             self.tested = False
         elif x.test_passed is not None:
+            if not self.tested:
+                self.tested_at = bench.now
             self.tested = x.test_passed
+        self.illness(x)
+        self.second(before, out, x.closed)
         self.contactor(out.coil, x.closed, x.locked)
         self.pilot(out.drive)
         assert not (out.lock is False and (out.coil or x.closed))
+
+    def illness(self, x: Sample) -> None:
+        """Since when an input has said without a pause that there must be no power."""
+        p, now = self.bench.setup.protection, self.bench.now
+        for name, ill, seconds in (
+            ("pen", x.pen, 0.1),
+            ("heat", (x.plug or 0.0) >= p.plug_stop or (x.cabinet or 0.0) >= p.cabinet_stop, 2.0),
+            ("mains", x.volts is not None and not all(p.supply_low <= v <= p.supply_high for v in x.volts), 5.0),
+        ):
+            if not ill:
+                self.ill_at.pop(name, None)
+            elif self.ill_at.setdefault(name, now) <= now - seconds - 1e-6:
+                assert not self.bench.out.coil
+
+    def second(self, before: Outputs, out: Outputs, mirror: bool) -> None:
+        """It moves behind a contactor that is proven open only, and not often; nor does the pilot's relay for long."""
+        self.cut = self.cut + 1 if out.disconnect else 0
+        assert self.cut <= 201 and not (out.disconnect and out.coil)
+        if out.second is self.second_was:
+            return
+        self.second_was = out.second
+        assert not (before.coil or out.coil or mirror)
+        assert not pilot.offers(before.drive)
+        if self.plug:
+            self.moved += 1
+            assert self.moved <= 2 + self.bench.setup.protection.phase_switches  # a fault lets it go once more
 
     def blind(self) -> None:
         """A cycle in which the hardware does not answer."""
@@ -93,16 +132,21 @@ class Judge:
         if self.coil_was:
             self.open()
         self.drive_was, self.drive_at = X1, self.bench.now
+        assert self.bench.out.second is self.second_was and not self.bench.out.disconnect
+        self.cut = 0
 
-    def lapse(self) -> None:
-        """The guard stood still for a second; before its next turn the contactor is open."""
+    def lapse(self, seconds: int = 1) -> None:
+        """The guard stood still; before its next turn the contactor is open."""
         bench = self.bench
-        bench.turns += 50
+        bench.turns += 50 * seconds
+        self.ill_at.clear()
         bench.state, bench.out = rules.lapse(bench.state, bench.now)
         if self.coil_was:
             assert not bench.out.coil
             self.open()
         self.asks, self.diodes = [False], 0
+        assert bench.out.second is self.second_was
+        self.cut = 0
 
     def open(self) -> None:
         self.coil_was, self.opened_at, self.opened_for = False, self.bench.now, self.closed_for
@@ -124,6 +168,9 @@ class Judge:
                 assert not bench.blocked
                 assert pilot.offers(self.drive_was)
                 assert not bench.tripped
+                assert bench.now - self.tested_at <= 3600.0 * bench.setup.protection.test_hours + 6.0
+                assert bench.last.second is (bench.out.second if bench.setup.fitted.second else None)
+                assert bench.setup.live_phases(3 if bench.out.second else 1) <= self.phases
                 assert bench.now - self.opened_at >= (5.0 if self.plug == self.opened_for else 1.0) - 1e-6
                 self.closed_for = self.plug
             assert self.plug == self.closed_for != 0
@@ -139,6 +186,12 @@ class Judge:
                 assert bench.now - self.drive_at >= 5.0 - 1e-6
             if pilot.offers(drive):
                 most = min(self.leased(), bench.setup.amps, max(self.cables[-7:]))  # a coding stands for 0.1 s
+                live = bench.setup.live_phases(3 if bench.out.second else 1)
+                assert live <= self.phases
+                if bench.last.shed:
+                    most = min(most, bench.setup.protection.shed_watts / 230.0 / live)
+                if bench.setup.fitted.cabinet_sensor and (bench.last.cabinet or 70.0) >= 70.0:
+                    most = min(most, 16.0)
                 assert drive <= (pilot.duty(most) or 0.0)
             self.drive_was, self.drive_at = drive, bench.now
         if not self.leased():
@@ -178,11 +231,12 @@ def levels() -> st.SearchStrategy[Act]:
 
 def permits() -> st.SearchStrategy[Act]:
     return st.builds(
-        lambda amps, mode, valid, stale: lambda judge: judge.permit(amps, mode, valid, stale),
+        lambda amps, mode, valid, stale, phases: lambda judge: judge.permit(amps, mode, valid, stale, phases),
         st.sampled_from([0.0, 5.9, 6.0, 10.0, 16.0, 32.0]),
         st.sampled_from([Mode.BASIC] * 6 + [Mode.DIGITAL, Mode.UNAVAILABLE]),
         st.sampled_from([10.0, 60.0, 300.0]),
         st.sampled_from([False] * 5 + [True]),
+        st.sampled_from([3, 3, 1]),
     )
 
 
@@ -197,6 +251,12 @@ def mishaps() -> st.SearchStrategy[Act]:
             *(put("emergency", on) for on in (False, False, True)),
             *(put("mirror", shown) for shown in (None, None, True, False)),
             *(put("cabinet", degrees) for degrees in (None, 20.0, 70.0, 85.0)),
+            *(put("plug", degrees) for degrees in (None, 20.0, 80.0, 95.0)),
+            *(put("pen", on) for on in (False, False, True)),
+            *(put("shed", on) for on in (False, True)),
+            *(put("second", shown) for shown in (None, None, True, False)),
+            *(put("relay_stuck", on) for on in (False, True)),
+            *(put("mains", volts) for volts in ((230.0,) * 3, (230.0,) * 3, (230.0, 0.0, 230.0), (260.0,) * 3)),
             *(put("ohms", ohms) for ohms in (OHMS[32], OHMS[32], OHMS[13], 150.0, inf)),
             *(put("pin_stuck", stuck) for stuck in (False, False, True)),
             *(put("generator", drive) for drive in (None, None, 0.4, X1)),
@@ -209,6 +269,7 @@ def mishaps() -> st.SearchStrategy[Act]:
             word(Measured(1, (40.0, 0.0, 0.0), None, None, 0.0)),
             lambda judge: judge.blind(),
             lambda judge: judge.lapse(),
+            lambda judge: judge.lapse(3600),
         ]
     )
 
@@ -216,21 +277,24 @@ def mishaps() -> st.SearchStrategy[Act]:
 def good_mornings() -> st.SearchStrategy[Act]:
     """All well, a vehicle in B with a lease, asking or about to ask: from here the next act meets something."""
 
-    def start(judge: Judge, waits: int, asks: bool) -> None:
+    def start(judge: Judge, waits: int, asks: bool, phases: int) -> None:
         bench = judge.bench
         bench.level, bench.diode, bench.test_result = "B", True, True
-        bench.ohms, bench.cabinet = OHMS[32], None
-        bench.tripped = bench.emergency = bench.blocked = bench.pin_stuck = False
-        bench.mirror = bench.volts = bench.generator = None
+        bench.ohms, bench.cabinet, bench.plug, bench.mains = OHMS[32], 20.0, 20.0, (230.0,) * 3
+        bench.tripped = bench.emergency = bench.blocked = bench.pin_stuck = bench.pen = bench.shed = False
+        bench.mirror = bench.volts = bench.generator = bench.second = None
         for _ in range(waits):
             judge.turn()
-        judge.permit(16.0, Mode.BASIC, 60.0, False)
+        judge.permit(16.0, Mode.BASIC, 60.0, False, phases)
         for _ in range(20):
             judge.turn()
         bench.level = "C" if asks else "B"
 
     return st.builds(
-        lambda waits, asks: lambda judge: start(judge, waits, asks), st.sampled_from([20, 260, 320]), st.booleans()
+        lambda waits, asks, phases: lambda judge: start(judge, waits, asks, phases),
+        st.sampled_from([20, 260, 320]),
+        st.booleans(),
+        st.sampled_from([3, 1]),
     )
 
 
