@@ -219,7 +219,21 @@ WARNING: Mapping[str, Fault] = MappingProxyType(
 
 STATION: Mapping[str, Fault] = MappingProxyType(
     {
-        "PowerMeterFailure": Fault("the meter does not answer", "check its supply, bus wiring, address and speed"),
+        "PowerMeterFailure": Fault(
+            "the meter does not answer, or answers nonsense",
+            "chargerctl status says what; chargerd meters probe finds address, speed and model",
+        ),
+        "MeterReplaced": Fault(
+            "another meter, or one that was reset; the told register goes on where it stood",
+            "check its seal and number",
+            Clears.TECHNICIAN,
+            stops=False,
+        ),
+        "MeterImplausible": Fault(
+            "the meter counts with the contactor open, or does not count what flows",
+            "check whose meter it is and which way round it is mounted (invert)",
+            stops=False,
+        ),
         "ReaderFailure": Fault(
             "a card reader does not work, charging goes on",
             "do what chargerctl status says of it under Device",

@@ -201,7 +201,8 @@ def _plug(o: Json) -> list[str]:
 def _reading(reading: Json | None) -> str:
     if reading is None:
         return "meter: no reading"
-    words = [f"register {_kwh(reading['energy'])}"]
+    shown = "" if reading["shown"] is None else f" (the meter itself shows {_kwh(reading['shown'])})"
+    words = [f"register {_kwh(reading['energy'])}{shown}"]
     if reading["power"] is not None:
         words.append(f"{reading['power'] / 1000:.2f} kW")
     if reading["amps"] is not None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 from chargerd.core.draft import Draft
 from chargerd.core.local_list import CONFLICT
 from chargerd.core.records import Faulted
-from chargerd.core.status import HISTORY_LOST, QUEUE_FULL, SET_ASIDE
+from chargerd.core.status import HISTORY_LOST, METER_WARNINGS, QUEUE_FULL, SET_ASIDE
+from chargerd.core.transaction import recent
 
 Names = frozenset[str]
 METER, READER, GUARD_LOST, MISMATCH = "PowerMeterFailure", "ReaderFailure", "GuardLost", "GuardMismatch"
-OWN = frozenset({METER, GUARD_LOST})  # the daemon finds them itself: the guard's list does not speak of them
+OF_METERS = METER_WARNINGS | {METER}
+OWN = OF_METERS | {GUARD_LOST}  # the daemon finds them itself: the guard's list does not speak of them
 # Of the station: they hold until somebody ends them.
 STANDING = frozenset({HISTORY_LOST, SET_ASIDE, CONFLICT, READER, QUEUE_FULL})
 
@@ -28,9 +30,9 @@ def settle(draft: Draft) -> None:
     for outlet in state.outlets:
         live, unsure = outlet.live, frozenset[str]()
         if not live.known:
-            unsure |= outlet.reported - {METER}
-        if live.reading is None and outlet.site.metered:
-            unsure |= {METER}
+            unsure |= outlet.reported - OF_METERS
+        if outlet.site.metered and recent(draft, outlet.site.rank) is None:
+            unsure |= OF_METERS
         reported = _tell(draft, outlet.site.rank, outlet.reported, live.faults, unsure)
         if reported != outlet.reported:
             draft.set_outlet(outlet.site.rank, reported=reported)

@@ -1,14 +1,15 @@
 """Which meter values are due: sampled ones on each transaction's own schedule, clock-aligned ones for every outlet.
 
 Both keep an absolute schedule: a late sample does not push the next one (1.6 §4.7, J01, J02). What is told is the
-last reading, which the shell keeps at most about a second old while power flows.
+last reading, which the shell keeps at most about a second old while power flows; one that is too old is not told as
+if it were of now.
 """
 
 from __future__ import annotations
 
 from chargerd.core.draft import Draft
 from chargerd.core.records import Cause, Sampled
-from chargerd.core.transaction import update
+from chargerd.core.transaction import recent, update
 
 JITTER = 10.0  # s that the wall clock may be put back without a moment coming twice
 LATE = 10.0  # s after which a reading is none of that moment any more: the clock was put forward
@@ -35,8 +36,8 @@ def _sample(draft: Draft, rank: int) -> None:
         draft.set_live(rank, next_sample=_following(tx.started.mono, now, interval))
     elif due <= now:
         draft.set_live(rank, next_sample=_following(due, now, interval))
-        if outlet.live.reading is not None:
-            update(draft, rank, Cause.PERIODIC, reading=outlet.live.reading)
+        if (reading := recent(draft, rank)) is not None:
+            update(draft, rank, Cause.PERIODIC, reading=reading)
 
 
 def _following(since: float, now: float, interval: int) -> float:
@@ -70,7 +71,7 @@ def _align(draft: Draft) -> None:
 def tell(draft: Draft, rank: int, cause: Cause) -> bool:
     """Meter values of one outlet now; False where there is no reading."""
     outlet = draft.outlet(rank)
-    reading, visit = outlet.live.reading, outlet.visit
+    reading, visit = recent(draft, rank), outlet.visit
     if reading is None:
         return False
     tx = visit.tx if visit is not None and visit.tx is not None and visit.tx.told else None

@@ -33,6 +33,10 @@ HISTORY_LOST = "HistoryLost"  # the database was damaged, and what could not be 
 QUEUE_FULL = "QueueFull"  # of what only the backend can take: begins and ends of transactions
 SET_ASIDE = "EventSetAside"  # an event could not be digested
 
+METER_REPLACED = "MeterReplaced"  # another meter, or one that was reset: the told register goes on
+METER_IMPLAUSIBLE = "MeterImplausible"  # energy without a closed contactor, or current without energy
+METER_WARNINGS = frozenset({METER_REPLACED, METER_IMPLAUSIBLE})
+
 
 class Joint(StrEnum):
     AVAILABLE = "Available"
@@ -51,7 +55,7 @@ def blocking(station: Station, outlet: Outlet) -> frozenset[str]:
     visit = outlet.visit
     measured = visit is not None and visit.tx is not None and visit.tx.told
     excused = {"PowerMeterFailure"} if measured or station.site.allow_unmetered else frozenset[str]()
-    return outlet.live.faults - excused
+    return outlet.live.faults - excused - METER_WARNINGS
 
 
 def barred(outlet: Outlet) -> bool:

@@ -29,6 +29,7 @@ from chargerd.core.token import Token
 from hal.api import MeterReading
 
 READING_WAIT = 2.0  # s for a fresh register
+RECENT = 60.0  # s for which a register may stand for the present one; an end takes an older one where there is none
 BEGINNING = 0.5  # s until it is told that no power is offered to a transaction that has just begun
 OPENING_WAIT = 15.0  # s until an end is written down although nobody could say that the power is off
 
@@ -64,7 +65,7 @@ def _may_begin(draft: Draft, rank: int) -> bool:
     outlet = draft.outlet(rank)
     visit, live = outlet.visit, outlet.live
     assert visit is not None
-    unmeasured = live.reading is None and "PowerMeterFailure" in blocking(draft.state, outlet)
+    unmeasured = recent(draft, rank) is None and "PowerMeterFailure" in blocking(draft.state, outlet)
     shared = any(sibling.tx is not None for sibling in draft.state.siblings(rank))
     lingering = live.powered and visit.finished and ENERGY not in draft.window.start
     late = visit.auth is None and outlet.site.evse in draft.state.resets
@@ -96,7 +97,7 @@ def first_register(draft: Draft, rank: int, reading: MeterReading | None) -> Non
     visit = draft.visit(rank)
     assert visit is not None and visit.tx is not None
     outlet = draft.outlet(rank)
-    reading = reading or outlet.live.reading
+    reading = reading or recent(draft, rank)
     if reading is None and outlet.site.metered and not draft.state.site.allow_unmetered:
         if visit.tx.told:
             draft.set_tx(rank, reading_by=None)
@@ -110,6 +111,12 @@ def first_register(draft: Draft, rank: int, reading: MeterReading | None) -> Non
         update(draft, rank, Cause.PLUGGED if visit.plug else Cause.DETECTED, reading=reading)
     else:
         _tell_started(draft, rank, reading)
+
+
+def recent(draft: Draft, rank: int) -> MeterReading | None:
+    """The last good reading, unless it is too old to be told as if it were of now."""
+    reading = draft.outlet(rank).live.reading
+    return reading if reading is not None and draft.now.mono - reading.at <= RECENT else None
 
 
 def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None:

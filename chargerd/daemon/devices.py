@@ -18,6 +18,7 @@ from chargerd.core.commands import AnswerTap
 from chargerd.core.events import Bay, CardUnusable, Event, Fault, Metered, TokenSeen
 from chargerd.core.faults import METER, READER
 from chargerd.core.token import Token
+from chargerd.daemon.registers import Registers
 from hal.api import BayDetector, CardReader, CardRefused, DeviceError, Meter, MeterReading
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,10 @@ class Reader:
 
 
 class Devices:
-    """`meters` and `bays` are by outlet. `feed` takes events; `measured` passes every reading on to the guard."""
+    """`meters` and `bays` are by outlet. `feed` takes events; `measured` passes every reading on to the guard.
+
+    Without `registers`, what a meter shows is told as it is.
+    """
 
     def __init__(
         self,
@@ -51,7 +55,9 @@ class Devices:
         feed: Callable[[Event], None],
         measured: Callable[[int, MeterReading, float], None],
         bays: Mapping[int, BayDetector] = MappingProxyType({}),
+        registers: Registers | None = None,
     ) -> None:
+        self.registers = registers
         self._meters, self._readers, self._bays = meters, readers, bays
         self._feed, self._measured = feed, measured
         self._locks = {rank: asyncio.Lock() for rank in meters}
@@ -65,6 +71,10 @@ class Devices:
         """What does not work at present: device → why, for people to look at."""
 
     def start(self) -> None:
+        if self.registers is not None:
+            for rank, reading in self.registers.recall().items():
+                self.readings[rank] = reading
+                self._feed(Metered(rank, reading))
         self._spawn(self._readers_settle())
         for rank in self._meters:
             self._spawn(self._poll(rank))
@@ -115,33 +125,48 @@ class Devices:
         task.add_done_callback(self._tasks.pop)
 
     async def _answer(self, rank: int) -> None:
-        self._feed(Metered(rank, await self._read_within(rank, ASKED_WAIT), asked=True))
+        reading = await self._read_within(rank, ASKED_WAIT, edge=True)
+        if reading is None and (last := self.readings.get(rank)) is not None:
+            age = asyncio.get_running_loop().time() - last.at
+            log.warning("meter of outlet %d: no fresh register; the last good one is %.0f s old", rank, age)
+        self._feed(Metered(rank, reading, asked=True))
 
-    async def _read_within(self, rank: int, seconds: float) -> MeterReading | None:
+    async def _read_within(self, rank: int, seconds: float, *, edge: bool = False) -> MeterReading | None:
         try:
             async with asyncio.timeout(seconds):
-                return await self._read(rank)
+                return await self._read(rank, edge)
         except TimeoutError:
             self._missed(rank, "no answer in time")
             return None
 
-    async def _read(self, rank: int) -> MeterReading | None:
+    async def _read(self, rank: int, edge: bool) -> MeterReading | None:
         async with self._locks[rank]:
             try:
                 reading = await self._meters[rank].read()
+                told = reading if self.registers is None else self.registers.take(rank, reading, edge=edge)
             except Exception as e:  # one that its driver did not foresee is no reading either
                 if not isinstance(e, DeviceError) and self._misses[rank] < MISSES:
                     log.exception("meter of outlet %d", rank)
                 self._missed(rank, str(e) or type(e).__name__)
                 return None
+        if told is None:
+            assert self.registers is not None
+            self._missed(rank, self.registers.why(rank))
+            return None
         if self._misses[rank] >= MISSES:
             log.info("meter of outlet %d answers again", rank)
             self._feed(Fault(rank, METER, False))
         self._misses[rank] = 0
-        self.errors.pop(f"meter {rank}", None)
-        self.readings[rank] = reading
-        self._measured(rank, reading, max(0.0, asyncio.get_running_loop().time() - reading.at))
-        return reading
+        self._note(f"meter {rank}", "" if self.registers is None else self.registers.note(rank))
+        self.readings[rank] = told
+        self._measured(rank, told, max(0.0, asyncio.get_running_loop().time() - told.at))
+        return told
+
+    def _note(self, device: str, why: str) -> None:
+        if why:
+            self.errors[device] = why
+        else:
+            self.errors.pop(device, None)
 
     def _missed(self, rank: int, why: str) -> None:
         self._misses[rank] += 1

@@ -28,7 +28,7 @@ from chargerd.core.events import (
 )
 from chargerd.core.moment import Moment
 from chargerd.core.state import Outlet
-from chargerd.core.status import HISTORY_LOST, SET_ASIDE, Joint, joint
+from chargerd.core.status import HISTORY_LOST, METER_REPLACED, SET_ASIDE, Joint, joint
 from chargerd.core.token import LOCAL, Standing, Token, Verdict
 from chargerd.core.variables import ENTRIES
 from chargerd.core.variables_table import Access, Entry, Source
@@ -42,7 +42,7 @@ from chargerd.daemon.devices import Devices
 from chargerd.daemon.guard_link import GuardLink
 from chargerd.daemon.store import Store
 from chargerd.ocpp.outbox import Row
-from hal.api import DeviceError
+from hal.api import DeviceError, MeterReading
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +108,7 @@ class Operator:
                 self._stamp(since),
                 now,
                 self._stamp,
+                self._shown(rank, readings[rank]),
             )
             for rank, (_, since) in self._since.items()
         ]
@@ -333,6 +334,11 @@ class Operator:
             self._clear_own(fault, who)
             return
         faults = self._outlet(outlet).live.faults
+        registers = None if self._devices is None else self._devices.registers
+        if fault in faults and fault == METER_REPLACED and registers is not None:
+            log.info("fault %s of outlet %d cleared by %s", fault, outlet, who)
+            registers.acknowledge(outlet)
+            return
         if not self._guard.connected:
             raise Refused("the guard is not connected: systemctl status chargerd-guard")
         if fault not in faults:
@@ -364,6 +370,14 @@ class Operator:
             raise Refused(str(e)) from None
 
     # ---- inside
+
+    def _shown(self, rank: int, reading: MeterReading | None) -> float | None:
+        """What the meter itself shows, where another register is told."""
+        registers = None if self._devices is None else self._devices.registers
+        if reading is None or registers is None:
+            return None
+        shown = registers.shown(rank, reading.energy)
+        return shown if shown != reading.energy else None
 
     def _happened(self, happened: Happened) -> None:
         """Every step; what is shown must never disturb what is done."""

@@ -49,8 +49,12 @@ def outlet(
     since: str,
     now: Moment,
     stamp: Stamp,
+    shown: float | None = None,
 ) -> Json:
-    """One outlet. `truth` and `notes` are the guard's newest; None: no guard. `since`: when its status became this."""
+    """One outlet. `truth` and `notes` are the guard's newest; None: no guard. `since`: when its status became this.
+
+    `shown`: Wh that the meter itself shows where that is not what is told.
+    """
     one = state.outlet(rank)
     live, visit = one.live, one.visit
     return {
@@ -76,7 +80,7 @@ def outlet(
         "held": _short(visit.held if visit is not None else None),
         "token": _short(visit.auth.token if visit is not None and visit.auth is not None else None),
         "transaction": _running(one, visit, stamp),
-        "reading": None if reading is None else _reading(reading, now),
+        "reading": None if reading is None else _reading(reading, now, shown),
     }
 
 
@@ -131,10 +135,10 @@ def _running(one: Outlet, visit: Visit | None, stamp: Stamp) -> Json | None:
     }
 
 
-def _reading(reading: MeterReading, now: Moment) -> Json:
+def _reading(reading: MeterReading, now: Moment, shown: float | None) -> Json:
     amps = None if reading.amps is None else list(reading.amps)
     age = round(max(0.0, now.mono - reading.at), 1)
-    return {"energy": reading.energy, "power": reading.power, "amps": amps, "age": age}
+    return {"energy": reading.energy, "shown": shown, "power": reading.power, "amps": amps, "age": age}
 
 
 def lobby(state: Station, now: Moment) -> Json | None:

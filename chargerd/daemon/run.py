@@ -26,6 +26,7 @@ from chargerd.config_schema import MOST_AMPS, NO_BAY, NO_METER, Config, security
 from chargerd.core import durable
 from chargerd.core.events import Fault, SecurityNoticed, Stop
 from chargerd.core.moment import Moment
+from chargerd.core.register import VOLTS
 from chargerd.core.state import OutletSite, Policy, Site, Station, TxWindow
 from chargerd.core.status import HISTORY_LOST, Joint, joint
 from chargerd.daemon.backend import Backend, LinkMaker
@@ -36,6 +37,7 @@ from chargerd.daemon.csms import Link
 from chargerd.daemon.devices import Devices, Reader
 from chargerd.daemon.guard_link import GuardLink, SocketTransport, Transport
 from chargerd.daemon.operator import Operator
+from chargerd.daemon.registers import Registers
 from chargerd.daemon.store import Batch, Loaded, Store
 from chargerd.ocpp.dialect import Fold
 from hal.api import BayDetector, Meter
@@ -97,7 +99,17 @@ class Daemon:
         )
         position = loaded.state.get("guard", [0, 0])
         self.guard = GuardLink(transport, self.charger.feed, __version__, (position[0], position[1]))
-        self.devices = Devices(meters, readers, self.charger.feed, self.guard.measured, bays)
+        self.registers = Registers(
+            meters,
+            {rank: outlet.amps * outlet.phases * VOLTS for rank, outlet in enumerate(config.outlets, 1)},
+            loaded.state,
+            self._keep_register,
+            self._contactor,
+            self.charger.feed,
+            asyncio.get_running_loop().time,
+            lambda: clock.now().wall,
+        )
+        self.devices = Devices(meters, readers, self.charger.feed, self.guard.measured, bays, self.registers)
         self.charger.guard, self.charger.meters = self.guard, self.devices
         self._backend: Backend | None = None
         if config.backend:
@@ -175,6 +187,13 @@ class Daemon:
         if self.control is not None:
             await self.control.stop()
         await asyncio.sleep(0)
+
+    def _keep_register(self, row: Mapping[str, Any], at_once: bool) -> None:
+        (self.store.submit if at_once else self.store.put_by)(Batch(row))
+
+    def _contactor(self, rank: int) -> bool | None:
+        live = self.charger.state.outlet(rank).live
+        return live.powered if live.known else None
 
     def _time_known(self, at: Moment) -> None:
         self.store.submit(Batch(anchor=at))

@@ -35,7 +35,7 @@ def outlet(rank: int = 1, **changes: Any) -> Json:
         "held": None,
         "token": None,
         "transaction": None,
-        "reading": {"energy": 12345.0, "power": 0.0, "amps": [0.0, 0.0, 0.0], "age": 0.4},
+        "reading": {"energy": 12345.0, "shown": None, "power": 0.0, "amps": [0.0, 0.0, 0.0], "age": 0.4},
         **changes,
     }
 
@@ -61,7 +61,7 @@ def charging(rank: int = 1) -> Json:
             "energy_wh": 1234.5,
             "state": "charging",
         },
-        reading={"energy": 13579.5, "power": 10890.0, "amps": [15.9, 15.9, 16.0], "age": 12.0},
+        reading={"energy": 13579.5, "shown": None, "power": 10890.0, "amps": [15.9, 15.9, 16.0], "age": 12.0},
     )
 
 

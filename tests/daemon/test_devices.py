@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from chargerd.core.commands import AnswerTap
 from chargerd.core.events import Bay, CardUnusable, Event, Fault, Metered, TokenSeen
 from chargerd.core.token import Token
 from chargerd.daemon.devices import READER_GRACE, READER_RETRY, Devices, Reader
+from chargerd.daemon.registers import Registers
 from chargerd.lab.pace import VirtualLoop, run
 from hal.api import Card, CardRefused, DeviceError, MeterKind, MeterReading
 
@@ -33,6 +34,41 @@ class OneMeter:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class Shelf:
+    """Registers of one meter, with what they keep and what is told."""
+
+    def __init__(self, kept: dict[str, Any] | None = None, powered: bool | None = True) -> None:
+        self.events: list[Event] = []
+        self.rows: dict[str, Any] = kept or {}
+        self.at_once: list[bool] = []
+        self.powered = powered
+        self.meter = OneMeter()
+        loop = asyncio.get_running_loop()
+        self.registers = Registers(
+            {1: self.meter},
+            {1: 22_000.0},
+            dict(self.rows),
+            self._keep,
+            lambda rank: self.powered,
+            self.events.append,
+            loop.time,
+            lambda: 1e9 + loop.time(),
+        )
+        self.devices = Devices({1: self.meter}, [], self.events.append, lambda *_: None, registers=self.registers)
+        self.devices.start()
+
+    def _keep(self, rows: Mapping[str, Any], at_once: bool) -> None:
+        self.rows |= rows
+        self.at_once.append(at_once)
+
+    def faults(self) -> list[tuple[str, bool]]:
+        found = (event for event in self.events if isinstance(event, Fault) and event.name.startswith("Meter"))
+        return [(event.name, event.active) for event in found]
+
+    def told(self) -> list[float]:
+        return [event.reading.energy for event in self.events if isinstance(event, Metered) and event.reading]
 
 
 class OneReader:
@@ -288,3 +324,74 @@ def test_a_bay_is_told_when_it_changes_and_a_detector_that_is_gone_detects_nothi
         await devices.stop()
 
     run(VirtualLoop(), watch())
+
+
+def test_another_meter_is_told_and_kept_until_somebody_knows() -> None:
+    async def scene() -> None:
+        shelf = Shelf()
+        await asyncio.sleep(2.5)
+        shelf.meter.energy = 5.0
+        await asyncio.sleep(1.5)
+        assert "it shows 0.005 kWh after 1.000 kWh" in shelf.devices.errors["meter 1"]
+        await asyncio.sleep(2.0)
+        assert shelf.faults() == [("MeterReplaced", True)]
+        assert "another meter" in shelf.devices.errors["meter 1"], "for people to look at"
+        assert set(shelf.told()) == {1000.0}
+        assert shelf.at_once[-1], "where it begins anew must survive what comes next"
+        await shelf.devices.stop()
+        again = Shelf(shelf.rows)
+        assert again.faults() == [("MeterReplaced", True)]
+        assert [e.reading.energy for e in again.events if isinstance(e, Metered) and e.reading] == [1000.0]
+        again.meter.energy = 6.0
+        await asyncio.sleep(2.0)
+        assert again.told()[-1] == 1001.0
+        assert again.registers.shown(1, 1001.0) == 6.0
+        again.registers.acknowledge(1)
+        assert again.faults()[-1] == ("MeterReplaced", False)
+        await again.devices.stop()
+        assert Shelf(again.rows).faults() == []
+
+    in_virtual_time(scene())
+
+
+def test_what_a_meter_counts_without_a_vehicle_is_a_warning_that_ends_by_itself() -> None:
+    async def scene() -> None:
+        shelf = Shelf(powered=False)
+        for _ in range(60):
+            shelf.meter.energy += 6.0
+            await asyncio.sleep(1.0)
+        assert shelf.faults() == [("MeterImplausible", True)]
+        shelf.powered = True
+        await asyncio.sleep(3.0)
+        assert shelf.faults()[1:] == [("MeterImplausible", False)]
+        await shelf.devices.stop()
+
+    in_virtual_time(scene())
+
+
+def test_the_register_of_an_edge_is_written_with_what_it_belongs_to() -> None:
+    async def scene() -> None:
+        shelf = Shelf()
+        await asyncio.sleep(1.5)
+        assert shelf.at_once == [True]
+        shelf.meter.energy += 10.0
+        shelf.devices.ask(1)
+        await asyncio.sleep(0.2)
+        assert (shelf.at_once, shelf.rows["meter/1"]["shown"]) == ([True, False], 1010.0)
+        await shelf.devices.stop()
+
+    in_virtual_time(scene())
+
+
+def test_an_end_without_a_fresh_register_says_how_old_the_last_one_is(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        rig = Rig()
+        await asyncio.sleep(0.5)
+        rig.meter.works = False
+        await asyncio.sleep(30.0)
+        rig.devices.ask(1)
+        await asyncio.sleep(2.0)
+        assert any("no fresh register; the last good one is 31 s old" in text for text in caplog.messages)
+        await rig.devices.stop()
+
+    in_virtual_time(scene())

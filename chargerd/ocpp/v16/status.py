@@ -33,6 +33,8 @@ _ERRORS = {
     "ResidualSelfTest": "InternalError",
     "ConnectorLockFailure": "ConnectorLockFailure",
     "PowerMeterFailure": "PowerMeterFailure",
+    "MeterReplaced": "PowerMeterFailure",
+    "MeterImplausible": "PowerMeterFailure",
     "ReaderFailure": "ReaderFailure",
     "LatchUnreadable": "InternalError",
     "DeviceFailure": "InternalError",

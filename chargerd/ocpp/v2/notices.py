@@ -34,6 +34,8 @@ _PLACES = {
     "EmergencyStop": ("EmergencyStopSensor", "Active"),
     "OverCurrent": ("OverCurrentProtection", "Active"),
     "PowerMeterFailure": ("FiscalMetering", "Problem"),
+    "MeterReplaced": ("FiscalMetering", "Problem"),
+    "MeterImplausible": ("FiscalMetering", "Problem"),
     "ReaderFailure": ("TokenReader", "Problem"),
     "LatchUnreadable": ("Controller", "Problem"),
     "DeviceFailure": ("Controller", "Problem"),
