@@ -125,9 +125,10 @@ def composite(draft: Draft, event: CompositeAsked) -> None:
     start, end = floor(now.wall), floor(now.wall) + min(event.duration, LONGEST_COMPOSITE)
     outlets = state.outlets if event.place == STATION else (state.outlet(event.place),)
     chains = [station_chain(state, now), *(outlet_chain(state, outlet, now) for outlet in outlets)]
+    ways = [(outlet, len(uses(outlet))) for outlet in outlets]
     told: list[tuple[int, float, int]] = []
     for t, forces in segments(chains, start, end, LOOKS):
-        limit, phases = _total(state, outlets, forces[0], forces[1:], unit) if forces else (-1.0, 0)
+        limit, phases = _total(state, ways, forces[0], forces[1:], unit) if forces else (-1.0, 0)
         if told and (limit, phases) == told[-1][1:]:
             continue
         if not forces or len(told) == allowed.periods:
@@ -139,13 +140,12 @@ def composite(draft: Draft, event: CompositeAsked) -> None:
 
 
 def _total(
-    state: Station, outlets: tuple[Outlet, ...], station: Force, own: tuple[Force, ...], unit: Unit
+    state: Station, ways: list[tuple[Outlet, int]], station: Force, own: tuple[Force, ...], unit: Unit
 ) -> tuple[float, int]:
-    """The limit of all these outlets together, and on how many phases."""
+    """The limit of all these outlets together, and on how many phases; with each on how many current may flow."""
     volts = state.site.policy.volts
-    flows = len(uses(outlets[0]))
-    most = min(state.site.max_amps, station_amps(state, station, flows))
-    each = [_own(state, outlet, force, most) for outlet, force in zip(outlets, own, strict=True)]
+    most = min(state.site.max_amps, station_amps(state, station, ways[0][1]))
+    each = [_own(state, outlet, flows, force, most) for (outlet, flows), force in zip(ways, own, strict=True)]
     phases = max(named for _, _, named in each)
     if unit is Unit.AMPERES:
         return _down(min(most, sum(amps for amps, _, _ in each))), phases
@@ -153,10 +153,10 @@ def _total(
     return _down(min(sums)), phases
 
 
-def _own(state: Station, outlet: Outlet, force: Force, most: float) -> tuple[float, float, int]:
+def _own(state: Station, outlet: Outlet, flows: int, force: Force, most: float) -> tuple[float, float, int]:
     """Amperes per phase, watts and phases of one outlet."""
     fixed = min(outlet.site.amps, outlet.live.cable_amps or inf, most)
-    amps = min(fixed, own_amps(state, outlet, force, len(uses(outlet))))
+    amps = min(fixed, own_amps(state, outlet, force, flows))
     phases = outlet.site.phases if force is None else min(outlet.site.phases, force[1].phases or ALL)
     watts = min(fixed, amps if force is None or force[0].schedule.unit is Unit.AMPERES else inf)
     return amps, min(watts * state.site.policy.volts * phases, _watts(force)), phases

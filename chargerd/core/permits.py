@@ -134,7 +134,7 @@ def _permit(draft: Draft, rank: int, wanted: tuple[int, float, int, bool]) -> No
     if wanted == live.permit:
         return
     amps, had = wanted[1], _had(live)
-    if live.powered and amps < had:
+    if amps < had and _takes(live, amps):
         before = live.ebb[0] if live.ebb is not None else 0.0
         draft.set_live(rank, ebb=(max(had, before), now + EBB))
     draft.do(SetPermit(rank, *wanted))
@@ -166,7 +166,7 @@ def _eased(draft: Draft, weighed: Weighed) -> dict[int, float]:
     now, cases = draft.now.mono, weighed.cases
     for rank in draft.ranks():
         live = draft.outlet(rank).live
-        if live.ebb is not None and (live.ebb[1] <= now or not live.powered):
+        if live.ebb is not None and (live.ebb[1] <= now or not _takes(live, _had(live))):
             draft.set_live(rank, ebb=None)
     lives = {rank: draft.outlet(rank).live for rank in draft.ranks()}
     given = {rank: min(_had(lives[rank]), aim) for rank, aim in weighed.aims.items()}
@@ -185,10 +185,15 @@ def _eased(draft: Draft, weighed: Weighed) -> dict[int, float]:
 
 
 def _flowing(live: Live, given: float) -> float:
-    """The most that a vehicle may take now, however fast it follows."""
-    if not live.powered:
-        return given
+    """The most that a vehicle may take now, however slowly it follows."""
+    if not _takes(live, given):
+        return 0.0
     return max(given, _had(live), live.ebb[0] if live.ebb is not None else 0.0)
+
+
+def _takes(live: Live, amps: float) -> bool:
+    """Can its vehicle take anything, with so many amperes permitted? It may be about to begin on an older offer."""
+    return live.plug != 0 and (live.powered or amps > 0)
 
 
 def _tell(draft: Draft, rank: int, weighed: Weighed) -> None:

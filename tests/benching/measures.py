@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -263,17 +263,6 @@ def _bytes(name: str, found: Sequence[Written], aim: float, note: str = "", scal
         Figure(f"{name}: bytes to the disk (daemon)", "kB", device, aim, note or "write_bytes of /proc/PID/io"),
         Figure(f"{name}: bytes by the store's count", "kB", store, aim),
     ]
-
-
-MEASURES: dict[str, Callable[[Rig, Plan], Awaitable[list[Figure]]]] = {
-    "starts": starts,
-    "sessions": sessions,
-    "config": questions,
-    "idle": idle,
-    "hour": long_session,
-}
-BUSY = ("starts", "sessions", "config")
-"""Those that hogs beside them can change."""
 
 
 # ---- what the system knows of a process

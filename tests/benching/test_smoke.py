@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.benching import guarding
+from tests.benching.catalogue import MEASURES
 from tests.benching.figures import Figure, Peer, as_json, table
-from tests.benching.measures import MEASURES, Plan
+from tests.benching.measures import Plan
 from tests.benching.rig import rig
 
 TINY = Plan(runs=1, window=0.2, windows=1, samples=2)

@@ -20,10 +20,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from chargerd.core import events as ev
 from chargerd.core.commands import AskAuthorize, BootCause, ReadMeter, Restart, SendBoot, SetPermit, WishLock
 from chargerd.core.durable import changed, restore, rows
+from chargerd.core.limits import least, of_outlet, of_station
 from chargerd.core.moment import Moment
 from chargerd.core.permits import entitled
+from chargerd.core.profiles import Kind, Period, Profile, Purpose, Schedule, Unit
 from chargerd.core.records import Edge, Faulted, Reason, Record, Session, Transaction
-from chargerd.core.state import OutletSite, Site, Station, TxWindow
+from chargerd.core.state import OutletSite, Site, Station, TxWindow, Visit
 from chargerd.core.station import initial, step, wake_at
 from chargerd.core.status import Joint, blocking, joint
 from chargerd.core.token import Standing, Token, Verdict
@@ -447,6 +449,26 @@ class StationMachine(RuleBasedStateMachine):
         self.wall += max(0.0, end - self.now)
         self.now = max(self.now, end)
 
+    # ---- the backend's limits
+
+    @rule(
+        place=st.integers(0, OUTLETS),
+        purpose=st.sampled_from(Purpose),
+        level=st.integers(0, 2),
+        later=st.sampled_from((None, 0.0, 8.0, 20.0)),
+        limit=st.sampled_from((0.0, 7.5, 16.0)),
+        unit=st.sampled_from(Unit),
+    )
+    def limited(self, place: int, purpose: Purpose, level: int, later: float | None, limit: float, unit: Unit) -> None:
+        scale = 690.0 if unit is Unit.WATTS else 1.0
+        periods = (Period(0, limit * scale), *(() if later is None else (Period(20, later * scale),)))
+        profile = Profile(next(self.handles), level, purpose, Kind.RELATIVE, Schedule(unit, periods, 60))
+        self.feed(ev.ProfileSet(next(self.handles), place, profile))
+
+    @rule()
+    def unlimited(self) -> None:
+        self.feed(ev.ProfilesCleared(next(self.handles)))
+
     # ---- what always holds
 
     @invariant()
@@ -470,9 +492,26 @@ class StationMachine(RuleBasedStateMachine):
         assert total <= self.max_amps + 1e-6
 
     @invariant()
+    def nobody_has_more_than_any_limit_allows(self) -> None:
+        """Once it has been woken for what is due."""
+        at = wake_at(self.state, self.moment())
+        if self.left or (at is not None and at <= self.now):
+            return
+        station = least(of_station(self.state, self.moment(), 3)).amps
+        for outlet in self.state.outlets:
+            permit = outlet.live.permit
+            if permit is not None and permit[1]:
+                own = least(of_outlet(self.state, outlet, self.moment(), outlet.site.phases)).amps
+                assert permit[1] <= min(own, station) + 1e-6
+        running = {visit.tx.uid for visit in self._visits() if visit.tx is not None}
+        assert {one.profile.tx for one in self.state.profiles.values()} <= running | {None}
+
+    def _visits(self) -> list[Visit]:
+        return [v for v in (self.state.lobby, *(o.visit for o in self.state.outlets)) if v is not None]
+
+    @invariant()
     def what_runs_is_in_the_books_and_nothing_else(self) -> None:
-        visits = [v for v in (self.state.lobby, *(o.visit for o in self.state.outlets)) if v is not None]
-        running = [v.tx.uid for v in visits if v.tx is not None and v.tx.told]
+        running = [v.tx.uid for v in self._visits() if v.tx is not None and v.tx.told]
         assert sorted(running) == sorted(self.ledger.open)
         assert len(self.state.asks) <= 16
 
