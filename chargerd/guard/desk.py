@@ -90,6 +90,8 @@ class Guard:
         self._vitals_due = False
         self.late = self.slow = False
         """What whoever keeps the time has found wrong with it."""
+        self.trouble = ""
+        """What the board said of itself in the last turn; "" when all is well."""
         self.leaving = False
         """The daemon has asked to make room for a newer guard."""
         self._alone: float | None = now  # since when no daemon has said hello
@@ -100,11 +102,12 @@ class Guard:
 
     def cycle(self, now: float) -> None:
         """One turn: carry out the last commands, take a sample, decide anew. Never raises DeviceError."""
+        self.trouble = ""
         try:
             self._board.exchange()
             alive = True
-        except DeviceError:
-            alive = False
+        except DeviceError as e:
+            alive, self.trouble = False, str(e)
         self._keep_latched()  # what was decided in the last turn has now been carried out
         for rank, bay in enumerate(self.bays, 1):
             bay.alone = self._alone is not None and now - self._alone >= ALONE
@@ -200,7 +203,7 @@ class Guard:
         said: list[Said] = []
         try:
             if not alive:
-                raise DeviceError("no exchange")
+                raise DeviceError(self.trouble)
             sample = _sample(bay.hardware, self.late, self.slow)
             blocked = any(rules.holds(other.state) for other in self.bays if other.excludes(bay))
             bay.state, outputs, said = rules.step(bay.setup, bay.state, sample, now, self._fresh, blocked)
@@ -208,7 +211,8 @@ class Guard:
                 self._fresh = self._mint()
             bay.sample = sample
             bay.command(outputs)
-        except DeviceError:
+        except DeviceError as e:
+            self.trouble = str(e)
             bay.state, outputs, failed = rules.blind(bay.state, now)
             said += failed
             bay.sample = None

@@ -24,6 +24,7 @@ from chargerd.guard import latch
 from chargerd.guard.desk import Guard
 from chargerd.guard.lease import MAX_PACKET, Refused, encode
 from chargerd.guard.setup import GuardSetup
+from chargerd.guard.trouble import TroubleLog, takes
 from chargerd.guard.vitals import Stopwatch, TimedBoard
 from hal.api import Board, DeviceError
 
@@ -122,6 +123,7 @@ def _keep_time(
     notify: Callable[[str], None],
     told: Told,
 ) -> None:
+    log = TroubleLog(_tell, takes(sys.stderr))
     patience = LATE if board.hold is None else min(LATE, board.hold)
     guard.cycle(time.monotonic())
     guard.feel(watch.vitals(time.monotonic()))
@@ -139,6 +141,7 @@ def _keep_time(
             watch.paused(now)
         guard.late, guard.slow = watch.late, watch.slow
         guard.cycle(now)
+        log.hear(guard.trouble, now)
         daemon.listen(guard, now)
         daemon.speak(guard, now)
         window.show(guard)

@@ -218,9 +218,9 @@ def fresh_welcome(place: Place) -> bool:
         return isinstance(hear(daemon), Welcome)
 
 
-def test_the_world_may_go_and_come_back(place: Place) -> None:
+def test_the_world_may_go_and_come_back_and_the_log_says_so(place: Place) -> None:
     world = place.world()
-    place.guard()
+    guard = place.guard()
 
     def faults() -> tuple[str, ...]:
         with place.connect("truth.sock") as visitor:
@@ -235,6 +235,10 @@ def test_the_world_may_go_and_come_back(place: Place) -> None:
     (place.folder / "world.sock").unlink()
     place.world()
     wait_for(lambda: faults() == ())
+    guard.terminate()
+    log = guard.communicate(timeout=10)[1].decode()
+    assert log.count("start it: python -m hal.sim.serve") == 1
+    assert log.index("start it") < log.index("the board answers again")
 
 
 def test_no_board_is_an_error_that_says_what_to_do(place: Place) -> None:
