@@ -422,7 +422,9 @@ class Charger:
         )
 
     def _leave_unwritten(self, command: Restart) -> None:
-        """A reset is what may mend a failing disk: what is not on it is as before the last write, after the restart."""
+        """A reset is what may mend a failing disk. After it everything is as last written: nothing has begun since, what
+        had ended runs once more and ends anew, and the meter has kept its register.
+        """
         if not self._dead and self.uncommitted:
             log.error("restart: %s, although the disk does not take what happened", command.kind.value)
             self._leave(_exit_code(command))

@@ -23,6 +23,7 @@ from chargerd.daemon.store import opens
 from chargerd.lab.csms import Csms
 from chargerd.lab.pace import ScaledLoop, VirtualLoop, run
 from chargerd.lab.roaming import Token
+from chargerd.lab.site import STATION
 from chargerd.lab.whole import EPOCH, Whole
 from hal.api import DeviceError
 from tests.crashing.judge import gather, judge_books
@@ -157,6 +158,53 @@ def test_a_full_disk(small_disk: Path, version: str) -> None:
         assert one.closed(2)
         await one.leave()
         assert len(one.csms.books.sessions) == 2
+        assert await one.books() == []
+
+    play(scene)
+
+
+@pytest.mark.req("1.6 §5.14", "B12.FR.01", "B12.FR.02", "B12.FR.03")
+@pytest.mark.parametrize(
+    ("version", "hard", "leaves"),
+    [("1.6", False, True), ("1.6", True, False), ("2.0.1", False, False), ("2.1", True, False)],
+)
+def test_a_reset_while_the_disk_is_full(small_disk: Path, version: str, hard: bool, leaves: bool) -> None:
+    """It is what may help, so it is done: within a minute, and what had begun before has its end in the books after."""
+
+    async def scene() -> None:
+        one = Scene(small_disk, version)
+        await one.begin()
+        await one.charge()
+        assert one.closed() and one.whole.daemon is not None
+        ballast = fill(small_disk)
+        await one.whole.until(lambda: "StorageFailure" in one.faults, 3600.0)
+        if leaves:  # which is in memory only
+            await one.whole.unplug(1)
+            await asyncio.sleep(10.0)
+        waits = version != "1.6" and not hard and not leaves
+        assert await one.csms.desk(STATION).reset(hard=hard) == ("Scheduled" if waits else "Accepted")
+        if waits:
+            await asyncio.sleep(300.0)
+            assert one.closed() and not one.whole.daemon.exit.done(), "on idle is when the driver has gone"
+            await one.whole.unplug(1)
+        code = await asyncio.wait_for(one.whole.daemon.exit, 60.0)
+        assert code == (65 if hard and version == "1.6" else 64)
+        assert not one.closed()
+        await one.whole.stop_daemon()
+        with contextlib.suppress(StoreFailed):  # then a service waits with its outlets off (`daemon.invalid`)
+            await one.whole.start_daemon()
+            await asyncio.sleep(30.0)
+            assert one.faults == {"StorageFailure"}
+            await one.whole.stop_daemon()
+        ballast.unlink()
+        await one.whole.start_daemon()
+        await asyncio.sleep(30.0)
+        assert one.faults == frozenset()
+        await one.leave()
+        await one.charge(2, OTHER)
+        assert one.closed(2)
+        await one.leave()
+        assert [each.open for each in one.csms.books.sessions] == [False, False]
         assert await one.books() == []
 
     play(scene)

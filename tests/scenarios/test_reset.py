@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chargerd.lab.csms import Boot
-from chargerd.lab.peer import Script
+from chargerd.lab.peer import CallFailed, Script
 from tests.scenarios.round import BOB, Round, each_version, play
 
 newer = pytest.mark.parametrize("version", ["2.0.1", "2.1"])
@@ -231,10 +231,39 @@ def test_a_technician_resets_while_the_backend_is_away(tmp_path: Path, version: 
     play(story, tmp_path, version)
 
 
+@pytest.mark.req("B12.FR.01")
+@newer
+def test_one_evse_on_idle_is_no_promise_while_nothing_can_be_written(tmp_path: Path, version: str) -> None:
+    broken = False
+
+    def gate(point: str) -> None:
+        if broken and point == "before-commit":
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    async def story(at: Round) -> None:
+        nonlocal broken
+        await at.charge()
+        broken = True
+        with pytest.raises(CallFailed, match="could not be stored"):
+            await at.ask("Reset", type="OnIdle", evseId=1)
+        assert (await at.ask("Reset", type="Immediate", evseId=1))["status"] == "Accepted"
+        await at.until(lambda: not at.whole.world.outlets[0].closed)
+        assert at.ends() == []  # an end that is not on the disk is not told
+        broken = False
+        await at.until(lambda: at.ends() == [("ImmediateReset", "ResetCommand")])
+        await at.whole.unplug()
+        await at.wait(5.0)
+
+    play(story, tmp_path, version, gate=gate)
+
+
 @pytest.mark.req("1.6 §5.14", "B11.FR.01")
 @each_version
 @pytest.mark.parametrize("busy", [False, True])
-def test_a_disk_that_fails_does_not_hold_a_reset_up_for_ever(tmp_path: Path, version: str, busy: bool) -> None:
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_disk_that_fails_does_not_hold_a_reset_up_for_ever(
+    tmp_path: Path, version: str, hard: bool, busy: bool
+) -> None:
     broken = False
 
     def gate(point: str) -> None:
@@ -248,7 +277,10 @@ def test_a_disk_that_fails_does_not_hold_a_reset_up_for_ever(tmp_path: Path, ver
         broken = True
         await at.wait(1.0)
         asked = at.whole.loop.time()
-        assert await at.desk.reset(hard=True) == "Accepted"
+        waits = busy and not hard and not at.old
+        assert await at.desk.reset(hard=hard) == ("Scheduled" if waits else "Accepted")
+        if waits:
+            await at.tap()
         assert at.whole.daemon is not None
         await at.whole.daemon.exit
         assert at.whole.loop.time() - asked < 60.0
