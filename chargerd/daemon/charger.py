@@ -422,7 +422,7 @@ class Charger:
         )
 
     def _leave_unwritten(self, command: Restart) -> None:
-        """A reset is what may mend a failing disk. After it everything is as last written: nothing has begun since, what
+        """A reset is what may mend a failing disk. After it all is as last written: nothing has begun since, what
         had ended runs once more and ends anew, and the meter has kept its register.
         """
         if not self._dead and self.uncommitted:

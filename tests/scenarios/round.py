@@ -7,6 +7,7 @@ rules, and the books agree. Card numbers that the backend knows are ANN and BOB.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,17 @@ ANN, BOB = "04A1B2C3", "04D4E5F6"
 VERSIONS = ("1.6", "2.0.1", "2.1")
 each_version = pytest.mark.parametrize("version", VERSIONS)
 SPACE = 0.5  # s between two deeds of a person
+
+
+class Disk:
+    """`gate` of a store whose disk takes nothing while it is `broken`."""
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def gate(self, point: str) -> None:
+        if self.broken and point == "before-commit":
+            raise sqlite3.OperationalError("attempt to write a readonly database")
 
 
 class Round:

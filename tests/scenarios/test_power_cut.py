@@ -6,26 +6,18 @@ operator lets it go on (TxCtrlr.ResumptionTimeout), a vehicle that is there when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
 
 from tests.scenarios.round import BOB, Round, each_version, play
+from tests.scenarios.states import State, charging, finished, idle, suspended, vehicle
 
 RESUME = '[ocpp2]\n"TxCtrlr.ResumptionTimeout" = 600\n'
 
 
-async def idle(at: Round) -> None:
-    pass
-
-
 async def cable(at: Round) -> None:
     await at.plug(cable_only=True)
-
-
-async def vehicle(at: Round) -> None:
-    await at.plug()
 
 
 async def card(at: Round) -> None:
@@ -38,25 +30,9 @@ async def cable_and_card(at: Round) -> None:
     await at.until(lambda: at.state.outlet(1).live.locked)
 
 
-async def charging(at: Round) -> None:
-    await at.charge()
-
-
-async def suspended(at: Round) -> None:
-    await at.charge()
-    await at.whole.sim("vehicle", outlet=1, step="not_ready")
-    await at.wait(10.0)
-
-
 async def stopping(at: Round) -> None:
     await at.charge()
     await at.tap()  # half a second ago
-
-
-async def finished(at: Round) -> None:
-    await at.charge()
-    await at.tap()
-    await at.wait(10.0)
 
 
 async def held(at: Round) -> None:
@@ -65,7 +41,6 @@ async def held(at: Round) -> None:
     await at.wait(10.0)
 
 
-State = Callable[[Round], Coroutine[object, object, None]]
 EVERY = (idle, cable, vehicle, card, cable_and_card, charging, suspended, stopping, finished, held)
 # 1.6's word after a power cut, the reasons of what has ended, whether the plug is locked
 WHERE: dict[State, tuple[str, list[str], bool]] = {

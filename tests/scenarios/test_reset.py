@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from chargerd.lab.csms import Boot
 from chargerd.lab.peer import CallFailed, Script
-from tests.scenarios.round import BOB, Round, each_version, play
+from tests.scenarios.round import BOB, Disk, Round, each_version, play
 
 newer = pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 
@@ -234,27 +233,22 @@ def test_a_technician_resets_while_the_backend_is_away(tmp_path: Path, version: 
 @pytest.mark.req("B12.FR.01")
 @newer
 def test_one_evse_on_idle_is_no_promise_while_nothing_can_be_written(tmp_path: Path, version: str) -> None:
-    broken = False
-
-    def gate(point: str) -> None:
-        if broken and point == "before-commit":
-            raise sqlite3.OperationalError("attempt to write a readonly database")
+    disk = Disk()
 
     async def story(at: Round) -> None:
-        nonlocal broken
         await at.charge()
-        broken = True
+        disk.broken = True
         with pytest.raises(CallFailed, match="could not be stored"):
             await at.ask("Reset", type="OnIdle", evseId=1)
         assert (await at.ask("Reset", type="Immediate", evseId=1))["status"] == "Accepted"
         await at.until(lambda: not at.whole.world.outlets[0].closed)
         assert at.ends() == []  # an end that is not on the disk is not told
-        broken = False
+        disk.broken = False
         await at.until(lambda: at.ends() == [("ImmediateReset", "ResetCommand")])
         await at.whole.unplug()
         await at.wait(5.0)
 
-    play(story, tmp_path, version, gate=gate)
+    play(story, tmp_path, version, gate=disk.gate)
 
 
 @pytest.mark.req("1.6 §5.14", "B11.FR.01")
@@ -264,17 +258,12 @@ def test_one_evse_on_idle_is_no_promise_while_nothing_can_be_written(tmp_path: P
 def test_a_disk_that_fails_does_not_hold_a_reset_up_for_ever(
     tmp_path: Path, version: str, hard: bool, busy: bool
 ) -> None:
-    broken = False
-
-    def gate(point: str) -> None:
-        if broken and point == "before-commit":
-            raise sqlite3.OperationalError("disk I/O error")
+    disk = Disk()
 
     async def story(at: Round) -> None:
-        nonlocal broken
         if busy:
             await at.charge()
-        broken = True
+        disk.broken = True
         await at.wait(1.0)
         asked = at.whole.loop.time()
         waits = busy and not hard and not at.old
@@ -286,7 +275,7 @@ def test_a_disk_that_fails_does_not_hold_a_reset_up_for_ever(
         assert at.whole.loop.time() - asked < 60.0
         assert not at.whole.world.outlets[0].closed
         await at.whole.stop_daemon()
-        broken = False
+        disk.broken = False
         await at.whole.start_daemon()
         await at.accepted()
         if busy:
@@ -294,4 +283,4 @@ def test_a_disk_that_fails_does_not_hold_a_reset_up_for_ever(
         await at.wait(10.0)
         assert len(at.ends()) == (1 if busy else 0)  # nothing that was begun has no end in the books
 
-    play(story, tmp_path, version, gate=gate)
+    play(story, tmp_path, version, gate=disk.gate)

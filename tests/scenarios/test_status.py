@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from chargerd.core.events import Power
 from chargerd.lab.peer import CallFailed
-from tests.scenarios.round import Round, each_version, play
-
-State = Callable[[Round], Coroutine[Any, Any, None]]
-
-
-async def available(at: Round) -> None:
-    pass
-
-
-async def preparing(at: Round) -> None:
-    await at.plug()
-
-
-async def charging(at: Round) -> None:
-    await at.charge()
-
-
-async def suspended(at: Round) -> None:
-    await at.charge()
-    await at.whole.sim("vehicle", outlet=1, step="not_ready")
-    await at.wait(10.0)
-
-
-async def finishing(at: Round) -> None:
-    await at.charge()
-    await at.tap()
-    await at.wait(10.0)
+from tests.scenarios.round import Disk, Round, each_version, play
+from tests.scenarios.states import State, charging, finished, idle, suspended, vehicle
 
 
 async def unavailable(at: Round) -> None:
@@ -46,11 +18,11 @@ async def unavailable(at: Round) -> None:
 
 
 EVERY: dict[State, str] = {
-    available: "Available",
-    preparing: "Preparing",
+    idle: "Available",
+    vehicle: "Preparing",
     charging: "Charging",
     suspended: "SuspendedEV",
-    finishing: "Finishing",
+    finished: "Finishing",
     unavailable: "Unavailable",
 }
 
@@ -85,11 +57,11 @@ def test_a_fault_in_every_state_and_back_to_it(tmp_path: Path, state: State, fau
         warned = name == "PowerMeterFailure" and runs  # what has begun to be measured goes on
         assert told16(at)[-1] == (before if warned else "Faulted", code, name, "")
         ended = name == "EmergencyStop" and runs
-        assert len(at.ends()) == int(state is finishing or ended)
+        assert len(at.ends()) == int(state is finished or ended)
         await at.fault(fault, active=False)
         await at.wait(15.0)
         assert told16(at)[-1] == ("Finishing" if ended else str(before), "NoError", "", "")
-        if state not in (available, unavailable):
+        if state not in (idle, unavailable):
             await at.whole.unplug()
             await at.wait(5.0)
             assert at.status() == "Available"
@@ -128,7 +100,7 @@ def test_a_fault_in_every_state_with_its_cause_beside(
         await at.wait(15.0)
         assert at.status() == before
         assert at.events()[-1] == (name, "false")
-        if state not in (available, unavailable):
+        if state not in (idle, unavailable):
             await at.whole.unplug()
             await at.wait(5.0)
             assert at.status() == "Available"
@@ -276,16 +248,11 @@ def test_what_does_not_last_is_not_told(tmp_path: Path) -> None:
 @each_version
 def test_the_disk_fails_and_recovers(tmp_path: Path, version: str) -> None:
     """A fault of the station: connector 0 in 1.6, an event of its controller in 2.x, told once it can be kept."""
-    broken = False
-
-    def gate(point: str) -> None:
-        if broken and point == "before-commit":
-            raise sqlite3.OperationalError("disk I/O error")
+    disk = Disk()
 
     async def story(at: Round) -> None:
-        nonlocal broken
         name = "HeartbeatInterval" if at.old else "OCPPCommCtrlr.HeartbeatInterval"
-        broken = True
+        disk.broken = True
         with pytest.raises(CallFailed, match="could not be stored"):
             await at.desk.set(name, "77")
         await at.wait(5.0)
@@ -293,7 +260,7 @@ def test_the_disk_fails_and_recovers(tmp_path: Path, version: str) -> None:
         assert {"outlet": 0, "fault": "StorageFailure"} in (await at.whole.daemon.operator.status())["faults"]
         if at.old:
             assert (at.status(0), at.status(1)) == ("Faulted", "Available")
-        broken = False
+        disk.broken = False
         await at.desk.set(name, "78")
         await at.wait(10.0)
         assert (await at.whole.daemon.operator.status())["faults"] == []
@@ -302,7 +269,7 @@ def test_the_disk_fails_and_recovers(tmp_path: Path, version: str) -> None:
         else:
             assert at.events() == [("StorageFailure", "true"), ("StorageFailure", "false")]
 
-    play(story, tmp_path, version, gate=gate)
+    play(story, tmp_path, version, gate=disk.gate)
 
 
 @pytest.mark.req("1.6 §4.9", "N07.FR.07")
