@@ -139,7 +139,8 @@ def _guard(args: argparse.Namespace, screen: Screen) -> int:
     except Unreachable as e:
         why = str(e)
     if found is None:
-        found = next(iter((guard_words(_beside(args.socket)) or {}).get("vitals", [])), None)
+        told = (guard_words(_beside(args.socket)) or {}).get("vitals", [])
+        found = {name: value for name, value in told[0].items() if name != "t"} if told else None
     if found is None:
         raise Unreachable(f"{why}; nor does the guard say how it does: systemctl status chargerd-guard")
     screen.say(found, lambda: vitals.vitals(found, screen.ink))

@@ -3,6 +3,7 @@
 due ──late──► begins ──exchange──► decides, talks ──► ends          turn: from begins to ends; jitter: what is
                                                                     amiss from begins to begins
 the burst that shows a vehicle leaving C ──command──► the exchange that opens ──mirror──► the sample that shows it
+                                                      (or the decision, where the board opens at once)
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ class Stopwatch:
         self._at = now
 
     def paused(self, now: float) -> None:
-        """Before this turn was a pause in which the hardware has let go."""
+        """Before this turn was a pause in which the hardware may have let go."""
         self._pauses += 1
         self._recent = [*self._recent, now][-self._timing.pauses :]
 

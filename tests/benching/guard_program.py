@@ -38,14 +38,17 @@ class Recorder(Stopwatch):
             self.lateness.add(now - due)
         if self._count == self.warm:
             self._from = (time.process_time(), now)
+            self._memory = self.vitals(now).memory
 
     def end(self) -> None:
         super().end()
         if self._count == self.warm + self.turns:
             used, now = time.process_time(), time.monotonic()
+            vitals = self.vitals(now)
             self.result |= {
                 "cpu": (used - self._from[0]) / (now - self._from[1]),
-                "vitals": asdict(self.vitals(now)),
+                "vitals": asdict(vitals),
+                "grown": vitals.memory - self._memory,
             }
             signal.raise_signal(signal.SIGTERM)
 

@@ -24,8 +24,6 @@ STARTS = 30.0  # s that a guard may take to begin and to end, on a busy machine
 HOGS = 4
 AMPS = 16.0
 _NO_FIFO = ("setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice")
-
-
 _SCHEDULING = {True: ", FIFO", False: ", no FIFO", None: ""}
 
 
@@ -62,7 +60,8 @@ async def run(case: Case, rig: Rig, turns: int) -> list[Figure]:
         async with _daemon(rig) if case.beside == "busy daemon" else _client(rig) as used:
             end = asyncio.get_running_loop().time() + turns * TURN * 3 + STARTS
             while not result.exists():
-                if rig.guard.gone or asyncio.get_running_loop().time() > end:
+                gone = rig.guard.gone and not result.exists()
+                if gone or asyncio.get_running_loop().time() > end:
                     raise Trouble(f"the guard did not come to an end\n{rig.complaints()}")
                 await asyncio.sleep(0.2)
             note = used()
@@ -75,7 +74,10 @@ def _figures(case: Case, found: dict[str, Any], note: str) -> list[Figure]:
     if case.real_time not in (None, vitals["fifo"]):
         raise Trouble("real-time scheduling is not allowed here" if case.real_time else "it is real-time all the same")
     state = f"{vitals['missed']} turns missed, {vitals['pauses']} pauses in which the hardware let go"
-    grown = f"{vitals['modules']} modules, {vitals['grown']} loaded since READY"
+    grown = (
+        f"{found['grown'] / 1024:.0f} KiB more than before these turns, the record of them included; "
+        f"{vitals['modules']} modules, {vitals['grown']} loaded since READY"
+    )
 
     def milli(name: str) -> tuple[float, ...]:
         return tuple(seconds * 1e3 for seconds in found[name])

@@ -28,12 +28,25 @@ from tests.hal.pi.waveform import LEVELS, LOW, burst
 
 BOARD = "reference-pi4"
 ARRIVES = 1.0  # s after the start
-OPENS = 0.015  # s for the contactor to follow
+MOVES = 0.015  # s for a contactor to follow
 RATE = 31_000.0  # samples a second on the bus
 DUTIES = (266_000, 533_000)  # of 16 and 32 A
 SAME = 4  # bursts that are computed once for each level and duty
 SHARES = {1: 220 / 1220, 2: 1097 / 2097}  # cable for 32 A, socket at 25 degrees; other slow channels at half
 _TRANSFER = 32  # bytes, of which the second eight are the address for the answer
+
+
+class Armature:
+    """A contactor's: it follows its coil after a while."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._since = math.inf
+
+    def follow(self, now: float, coil: bool) -> None:
+        self._since = math.inf if coil is self.closed else min(self._since, now)
+        if now - self._since >= MOVES:
+            self.closed, self._since = coil, math.inf
 
 
 class Stand:
@@ -55,7 +68,7 @@ class Stand:
         self._slow: list[int] = []
         self._known: dict[tuple[str, int], list[bytes]] = {}
         self._high: dict[int, bool] = {}
-        self._closed, self._wanted_since = False, math.inf
+        self._armatures = [(one, Armature()) for one in (self.outlet.contactor, self.outlet.second) if one is not None]
         self._chance = random.Random(1)
         now = time.monotonic()
         self._edge = now
@@ -105,18 +118,11 @@ class Stand:
         """Whatever moves has moved by now; then the inputs show it."""
         file, one = self.file, self.outlet
         assert file.monostable is not None and one.lock is not None and one.residual is not None
-        wanted = self._coil and now - self._edge < file.monostable.releases
-        if wanted is self._closed:
-            self._wanted_since = math.inf
-        else:
-            self._wanted_since = min(self._wanted_since, now)
-            if now - self._wanted_since >= OPENS:
-                self._closed = wanted
+        fed = now - self._edge < file.monostable.releases
+        for contactor, armature in self._armatures:
+            armature.follow(now, fed and self._high.get(contactor.enable, False))
+            self._drive(contactor.mirror, armature.closed is not contactor.mirror_open_high)
         self._vehicle(now)
-        self._drive(one.contactor.mirror, self._closed is not one.contactor.mirror_open_high)
-        if one.second is not None:
-            second = self._closed and self._high.get(one.second.enable, False)
-            self._drive(one.second.mirror, second is not one.second.mirror_open_high)
         if self._high.get(one.lock.engage):
             self._drive(one.lock.feedback, one.lock.engaged_high)
         self._drive(one.residual.trip, self._high.get(one.residual.test, False) is one.residual.trip_high)
@@ -125,7 +131,7 @@ class Stand:
 
     def _vehicle(self, now: float) -> None:
         """Plugged in once; then it asks for power, and lets go at any moment of the guard's turns."""
-        if self._level == "C" and self._closed and self._next == math.inf:
+        if self._level == "C" and self._armatures[0][1].closed and self._next == math.inf:
             self._next = now + self._chance.uniform(0.2, 0.6)
         if now < self._next:
             return
