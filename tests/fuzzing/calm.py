@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from chargerd.core.events import BootStatus
 from chargerd.daemon.control import BadParams, Refused
+from chargerd.lab.desk import Desk
 from chargerd.lab.peer import CallFailed
 from chargerd.lab.site import STATION
 from hal.api import DeviceError
 from hal.sim.outlet import FAULTS
 from tests.fuzzing.deeds import Hands, NotNow
-from tests.fuzzing.plan import FRIEND
+from tests.fuzzing.plan import FRIEND, NUMBERS
 
 ONLINE = 400.0  # s: the longest pause that a backend has asked for before the next boot, and a slow answer before it
 REST = 1200.0  # s until all is told, the pauses between attempts included
@@ -39,6 +40,10 @@ async def calm_down(hands: Hands) -> None:
         await _gone(hands, outlet)
     await _until(hands, "online", lambda: _online(hands), ONLINE)
     await _operative(hands)
+    if hands.whole.config.csms.version == ("1.6",):
+        await _heard(hands, lambda desk: desk.clear_profiles())
+        for number in NUMBERS:
+            await _heard(hands, lambda desk, n=number: desk.cancel_reservation(n))  # type: ignore[misc]
     await _until(hands, "at rest", lambda: _rests(hands), REST, lambda: _hurry(hands))
     heard = -1
     wire = hands.csms.stations[STATION].wire
@@ -130,11 +135,16 @@ async def _gone(hands: Hands, outlet: int) -> None:
 
 
 async def _operative(hands: Hands) -> None:
-    """The whole station and every EVSE. A reset may cut it short, so it is said until it is heard."""
+    """The whole station and every EVSE."""
     for evse in range(len(hands.whole.world.outlets) + 1):
-        for _ in range(5):
-            try:
-                await hands.csms.desk(STATION).change_availability(True, evse)
-                break
-            except CallFailed:
-                await asyncio.sleep(20.0)
+        await _heard(hands, lambda desk, n=evse: desk.change_availability(True, n))  # type: ignore[misc]
+
+
+async def _heard(hands: Hands, say: Callable[[Desk], Awaitable[object]]) -> None:
+    """A reset may cut it short, so it is said until it is heard."""
+    for _ in range(5):
+        try:
+            await say(hands.csms.desk(STATION))
+            break
+        except CallFailed:
+            await asyncio.sleep(20.0)

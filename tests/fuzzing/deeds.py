@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from chargerd.daemon.control import BadParams, Refused
@@ -201,6 +202,18 @@ class Hands:
         if message == "MeterValues" and evse is None:
             evse = 1
         await self._desk.trigger(message, evse)
+
+    async def _reserve(self, number: int, token: str, evse: int, seconds: float, group: str | None) -> Undo:
+        until = datetime.fromtimestamp(self.csms.clock() + seconds, UTC).isoformat()
+        await self._desk.reserve(number, token, until, evse, group)
+        return lambda: self._desk.cancel_reservation(number)
+
+    async def _local_list(self, version: int, entries: dict[str, str | None], full: bool) -> None:
+        await self._desk.send_list(version, entries, full=full)
+
+    async def _profile(self, place: int, profile: dict[str, Any]) -> Undo:
+        await self._desk.set_profile(place, profile)
+        return lambda: self._desk.clear_profiles(id=profile["chargingProfileId"])
 
     async def _ask(self, what: str) -> None:
         old = self.whole.config.csms.version == ("1.6",)

@@ -14,8 +14,10 @@ GOOD = ("04A1B2C3", "04D4E5F6")  # known to the backend, of one group
 FRIEND = "0411223344AABB"  # known, of no group
 BLOCKED = "04B10C4ED0"
 STRANGER = "04DEADBEEF"
+LISTED = (*GOOD, FRIEND)  # in local lists
 LOCAL = "04CAFE0001"  # a local card, where a technician has added it
 CARDS = (*GOOD, *GOOD, FRIEND, FRIEND, BLOCKED, STRANGER, LOCAL)
+NUMBERS = (1, 2, 3)  # of reservations
 HOUR = 3600.0
 POINTS = ("EVConnected", "Authorized", "PowerPathClosed", "EnergyTransfer")
 MEASURANDS = ("Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "Voltage", "Current.Offered")
@@ -100,7 +102,7 @@ def plan(seed: int, version: str, hours: float) -> Plan:
     readers: tuple[int | None, ...] = (None,) if chance.random() < 0.7 else tuple(range(1, outlets + 1))
     storm = chance.choice((0.3, 1.0, 1.0, 2.5))  # how much goes wrong
     visits = list(_visits(chance, outlets, readers, hours))
-    mishaps = _mishaps(chance, outlets, hours, storm, [act.at for act in visits])
+    mishaps = _mishaps(chance, outlets, hours, storm, [act.at for act in visits], version == "1.6")
     acts = sorted([*visits, *mishaps], key=lambda act: act.at)
     return Plan(
         seed=seed,
@@ -302,9 +304,11 @@ def _later(act: Act, seconds: float) -> Act:
 # ---------------------------------------------------------------- everybody else
 
 
-def _mishaps(chance: random.Random, outlets: int, hours: float, storm: float, busy: Sequence[float]) -> Iterator[Act]:
+def _mishaps(
+    chance: random.Random, outlets: int, hours: float, storm: float, busy: Sequence[float], old: bool
+) -> Iterator[Act]:
     """Half of them at any time, half of them right after somebody did something (at one of the times `busy`)."""
-    kinds = [make for make, weight in MISHAPS for _ in range(weight)]
+    kinds = [make for make, weight in MISHAPS for _ in range(weight) if old or make not in OLD]
     at = 0.0
     while (at := at + chance.expovariate(storm / 150)) < hours * HOUR - 60:
         when = at
@@ -389,6 +393,46 @@ def _ask(chance: random.Random, at: float, outlet: int) -> Act:
     return Act(at, "ask", {"what": chance.choice(("clear_cache", "get", "set", "local_start", "local_stop", "card"))})
 
 
+def _reserve(chance: random.Random, at: float, outlet: int) -> Act:
+    given = {
+        "number": chance.choice(NUMBERS),
+        "token": chance.choice(CARDS),
+        "evse": chance.choice((0, outlet, outlet)),
+    }
+    given["group"] = chance.choice((None, None, "fleet"))
+    return Act(at, "reserve", {**given, "seconds": chance.choice((20, 90, 600))}, chance.choice((None, _long(chance))))
+
+
+def _list(chance: random.Random, at: float, outlet: int) -> Act:
+    """Of tokens that the backend knows; it may contradict itself."""
+    entries = {token: chance.choice(("Accepted", "Accepted", "Blocked", None)) for token in chance.sample(LISTED, 2)}
+    full = chance.random() < 0.5
+    if full:
+        entries = {token: word or "Expired" for token, word in entries.items()}
+    return Act(at, "local_list", {"version": chance.randint(1, 9), "entries": entries, "full": full})
+
+
+def _profile(chance: random.Random, at: float, outlet: int) -> Act:
+    periods = [
+        {"startPeriod": start, "limit": chance.choice((0.0, 5.9, 6.0, 10.5, 16.0, 32.0))}
+        for start in sorted(chance.sample((0, 5, 60, 600), chance.choice((1, 1, 2, 3))))
+    ]
+    periods[0]["startPeriod"] = 0
+    schedule: dict[str, Any] = {"chargingRateUnit": "A", "chargingSchedulePeriod": periods}
+    if chance.random() < 0.5:
+        schedule["duration"] = chance.choice((30, 300, 3600))
+    purpose = chance.choice(("ChargePointMaxProfile", "TxDefaultProfile", "TxDefaultProfile", "TxProfile"))
+    profile = {
+        "chargingProfileId": chance.randint(1, 4),
+        "stackLevel": chance.randint(0, 2),
+        "chargingProfilePurpose": purpose,
+        "chargingProfileKind": "Relative",
+        "chargingSchedule": schedule,
+    }
+    place = {"ChargePointMaxProfile": 0, "TxDefaultProfile": chance.choice((0, outlet))}.get(purpose, outlet)
+    return Act(at, "profile", {"place": place, "profile": profile}, _long(chance))
+
+
 def _fault(chance: random.Random, at: float, outlet: int) -> Act:
     return Act(at, "fault", {"outlet": outlet, "fault": chance.choice(WORLD_FAULTS)}, _long(chance))
 
@@ -430,6 +474,9 @@ MISHAPS = (
     (_availability, 4),
     (_trigger, 5),
     (_ask, 5),
+    (_reserve, 3),
+    (_list, 2),
+    (_profile, 5),
     (_fault, 8),
     (_level, 2),
     (_heat, 2),
@@ -437,3 +484,4 @@ MISHAPS = (
     (_disk, 3),
     (_clear, 3),
 )
+OLD = (_reserve, _list, _profile)  # not in 2.x yet

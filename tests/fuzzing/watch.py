@@ -11,9 +11,10 @@ from chargerd.ocpp.dialect import Dialect
 
 _WORDS = "Available Preparing Charging SuspendedEV SuspendedEVSE Finishing Reserved Unavailable Faulted"
 _LETTERS = dict(zip("ABCDEFGHI", _WORDS.split(), strict=True))
-_TABLE = "A:BCDEGHI B:ACDEFHI C:ADEFHI D:ACEFHI E:ACDFHI F:ABHI G:ABHI H:ABCDEI I:ABCDEFGH"
+_TABLE = "A:BCDEGHI B:ACDEFGHI C:ADEFHI D:ACEFHI E:ACDFHI F:ABHI G:ABHI H:ABCDEI I:ABCDEFGH"
 LEGAL = {_LETTERS[row[0]]: frozenset(_LETTERS[letter] for letter in row[2:]) for row in _TABLE.split()}
-"""1.6 §4.9, connectorId above 0; and B8, which is B1 and A8 in one: whoever prepared is sent away for good."""
+"""1.6 §4.9, connectorId above 0; and B8, which is B1 and A8 in one: whoever prepared is sent away for good; and B7: who
+had reserved has shown a card and not come, and has it still."""
 Complain = Callable[[str], None]
 
 
