@@ -125,8 +125,9 @@ class NearGuard:
     def _watched(self, until: int) -> None:
         """The turns that were left out would have seen what the last one saw."""
         for bay in self._guard.bays:
-            if bay.state.known_at == self._at(self._last):
-                bay.state = replace(bay.state, known_at=self._at(until))
+            known = bay.state.known_at == self._at(self._last)
+            more = {"known_at": self._at(until)} if known else {}
+            bay.state = replace(bay.state, looked_at=self._at(until), **more)
 
     def _idle(self, now: float) -> int:
         """How many turns from here on change nothing, if nobody does anything."""
@@ -166,4 +167,4 @@ def _settled(state: State) -> tuple[object, ...]:
     return (min(state.steady, 2), min(state.diode, 3), *_OTHERS(state))
 
 
-_OTHERS = attrgetter(*(f.name for f in fields(State) if f.name not in ("known_at", "steady", "diode")))
+_OTHERS = attrgetter(*(f.name for f in fields(State) if f.name not in ("looked_at", "known_at", "steady", "diode")))

@@ -28,3 +28,27 @@ def test_a_guard_killed_before_its_first_turn_brings_no_other_back_to_life(tmp_p
         assert (audit["closed"], audit["opened"], audit["unsafe"]) == (1, 1, 0)
 
     run(VirtualLoop(), scene())
+
+
+def test_turns_that_change_nothing_are_left_out(tmp_path: Path) -> None:
+    """Else every hour in virtual time takes minutes."""
+
+    async def scene() -> None:
+        whole = Whole(tmp_path, mode="free")
+        await whole.start()
+        await whole.plug()
+        await whole.until(lambda: whole.world.outlets[0].closed)
+        await asyncio.sleep(60.0)
+        assert whole.guard is not None
+        cycle, turns = whole.guard.cycle, 0
+
+        def counted(now: float) -> None:
+            nonlocal turns
+            turns += 1
+            cycle(now)
+
+        whole.guard.cycle = counted  # type: ignore[method-assign]
+        await asyncio.sleep(600.0)
+        assert turns < 600 * 50 / 10
+
+    run(VirtualLoop(), scene())
