@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from math import ceil, floor
 from operator import attrgetter
 
@@ -125,9 +125,11 @@ class NearGuard:
     def _watched(self, until: int) -> None:
         """The turns that were left out would have seen what the last one saw."""
         for bay in self._guard.bays:
-            known = bay.state.known_at == self._at(self._last)
-            more = {"known_at": self._at(until)} if known else {}
-            bay.state = replace(bay.state, looked_at=self._at(until), **more)
+            state, last = bay.state.copy(), self._at(self._last)
+            for stamp in _STAMPS:
+                if getattr(state, stamp) == last:
+                    setattr(state, stamp, self._at(until))
+            bay.state = state
 
     def _idle(self, now: float) -> int:
         """How many turns from here on change nothing, if nobody does anything."""
@@ -167,4 +169,5 @@ def _settled(state: State) -> tuple[object, ...]:
     return (min(state.steady, 2), min(state.diode, 3), *_OTHERS(state))
 
 
-_OTHERS = attrgetter(*(f.name for f in fields(State) if f.name not in ("looked_at", "known_at", "steady", "diode")))
+_STAMPS = ("looked_at", "known_at", "asked_at")  # of the last turn that saw something so
+_OTHERS = attrgetter(*(f.name for f in fields(State) if f.name not in (*_STAMPS, "steady", "diode")))
