@@ -130,6 +130,7 @@ def test_a_charger_that_writes_nothing_down_closes_with_no_authorisation_on_the_
 
 def test_a_guard_that_does_not_see_the_vehicle_stop_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "LEFT", 10**9)
+    monkeypatch.setattr(rules, "BRISK", 10**9)
     found = perform(small("1.6", [*session(), Act(50, "vehicle", {"outlet": 1, "step": "not_ready"})])).complaints
     assert any("did not ask in the last two bursts" in complaint for complaint in found)
 
