@@ -1,9 +1,9 @@
 """`chargerd`: the programs of the charger behind one command.
 
-Exit codes: 0 stopped, 1 a measurement at the board is refused, 64 soft reset (or a guard that makes room for a newer
-one) and 65 hard reset (both to be started again; deploy/systemd reboots the computer for the latter), 67 a user is
-unknown, 69 a device is missing, 70 too many events that could not be digested, 73 the control socket cannot be served,
-74 stopped while the store could not be opened, 78 the configuration is wrong.
+Exit codes: 0 stopped, 1 a measurement at the board is refused or no meter was found, 64 soft reset (or a guard that
+makes room for a newer one) and 65 hard reset (both to be started again; deploy/systemd reboots the computer for the
+latter), 67 a user is unknown, 69 a device is missing, 70 too many events that could not be digested, 73 the control
+socket cannot be served, 74 stopped while the store could not be opened, 78 the configuration is wrong.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
         match args.command:
             case "board":
                 return _board(args)
+            case "meters":
+                return _meters(args)
             case "run":
                 return _run(args.config)
             case "guard":
@@ -61,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--check", type=Path, metavar="FILE", help="name the mistakes in FILE; exit 0 if there is none")
     what.add_argument("--reference", action="store_true", help="print every key with its meaning, ready to be pasted")
     _board_parser(commands)
+    _meters_parser(commands)
     return made
 
 
@@ -76,6 +79,35 @@ def _board_parser(commands: Any) -> None:
     calibrate.add_argument("--outlet", type=int, default=1, metavar="N")
     for deed in (inputs, calibrate):
         deed.add_argument("--config", type=Path, default=Path("/etc/chargerd/chargerd.toml"), metavar="FILE")
+
+
+def _meters_parser(commands: Any) -> None:
+    deeds = commands.add_parser("meters", help="the models of meters; find meters on a line").add_subparsers(
+        dest="deed", required=True, metavar="DEED"
+    )
+    deeds.add_parser("list", help="the models: factory settings of the line, and what each can tell")
+    probe = deeds.add_parser(
+        "probe",
+        help="find meters on a line, and print the lines for the configuration",
+        description="Only reads. With the daemon stopped (systemctl stop chargerd), whose line it is otherwise. "
+        "Goes through the line settings until somebody answers.",
+    )
+    probe.add_argument("place", metavar="PLACE", help="/dev/serial/by-id/…, or host[:port] of a Modbus TCP gateway")
+    probe.add_argument("--units", default="1-10", metavar="A-B", help="unit numbers to ask for (1-10; at most 1-247)")
+    probe.add_argument("--seconds", type=float, default=180.0, metavar="N", help="and then end (180)")
+
+
+def _meters(args: argparse.Namespace) -> int:
+    from chargerd import meters
+
+    if args.deed == "list":
+        return meters.show()
+    try:
+        units = meters.numbers(args.units)
+    except ValueError as e:
+        sys.stderr.write(f"--units {e}\n")
+        return os.EX_USAGE
+    return meters.probe(args.place, units, args.seconds)
 
 
 def _board(args: argparse.Namespace) -> int:
@@ -98,9 +130,11 @@ def _config(check: Path | None) -> int:
     if check is None:
         sys.stdout.write(reference())
         return 0
-    if misnamed := _misnamed(check, load(check)):
+    config = load(check)
+    if misnamed := _misnamed(check, config):
         sys.stderr.write("\n".join(misnamed) + "\n")
         return os.EX_UNAVAILABLE
+    sys.stdout.writelines(f"{check}: {note}\n" for note in _meter_notes(config))
     sys.stdout.write(f"{check}: good\n")
     return 0
 
@@ -121,6 +155,16 @@ def _misnamed(path: Path, config: Config) -> list[str]:
         except DeviceError as e:
             mistakes.append(f"{path}:{line_of(path, key)}: {key}: {e}")
     return mistakes
+
+
+def _meter_notes(config: Config) -> list[str]:
+    """What is asked for and the meters cannot tell."""
+    import hal
+    from chargerd.config import NO_METER
+    from chargerd.ocpp.measurands import lacks
+
+    meters = ((n, hal.open_meter(o.meter)) for n, o in enumerate(config.outlets, 1) if o.meter != NO_METER)
+    return [f"outlet[{n}].meter: {text}" for n, meter in meters for text in lacks(meter.kind, config.variables())]
 
 
 def _guard(path: Path, daemon_user: str | None) -> int:

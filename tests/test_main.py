@@ -61,3 +61,16 @@ def test_a_second_daemon_touches_nothing_of_the_first(tmp_path: Path, capsys: py
     told = capsys.readouterr().err
     assert told.endswith("control.sock: control socket: another chargerd serves it; stop it first\n")
     assert not (tmp_path / "chargerd.db").exists()
+
+
+def test_what_a_meter_cannot_tell_is_said_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moniker = "modbus:rtu:/dev/ttyUSB0?model=eastron-sdm72"
+    assert check(tmp_path, reference().replace("sim:/run/chargerd/world.sock?outlet=1", moniker)) == 0
+    assert "outlet[1].meter: Eastron SDM72D-M tells no currents" in capsys.readouterr().out
+
+
+def test_units_of_a_line_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["meters", "probe", "/dev/ttyUSB0", "--units", "0-300"]) == 64
+    assert capsys.readouterr().err == "--units 0-300: from 1 to 247, like 1-10\n"

@@ -40,6 +40,7 @@ from chargerd.daemon.operator import Operator
 from chargerd.daemon.registers import Registers
 from chargerd.daemon.store import Batch, Loaded, Store
 from chargerd.ocpp.dialect import Fold
+from chargerd.ocpp.measurands import lacks
 from hal.api import BayDetector, Meter
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Daemon:
         )
         position = loaded.state.get("guard", [0, 0])
         self.guard = GuardLink(transport, self.charger.feed, __version__, (position[0], position[1]))
+        self._meters = meters
         self.registers = Registers(
             meters,
             {rank: outlet.amps * outlet.phases * VOLTS for rank, outlet in enumerate(config.outlets, 1)},
@@ -147,6 +149,9 @@ class Daemon:
             self.charger.feed(Fault(0, HISTORY_LOST, True))
             self.charger.feed(SecurityNoticed("SecurityLogWasCleared", "the database was damaged and set aside"))
             self.store.told()
+        for rank, meter in self._meters.items():
+            for text in lacks(meter.kind, self.charger.state.variables):
+                log.warning("outlet %d: %s", rank, text)
         self.guard.start()
         self.devices.start()
         if self.link is not None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from hal.api import MeterReading
+from chargerd.core.variables import ENTRIES, Variables
+from hal.api import MeterKind, MeterReading
 
 # Standardised units; `Hz` has none in 1.6 (§7.45), whose dialect leaves it out.
 WATT_HOURS, WATTS, AMPERES, VOLTS, HERTZ = "Wh", "W", "A", "V", "Hz"
@@ -39,10 +40,33 @@ def samples(reading: MeterReading, wanted: Sequence[str], offered: float | None,
     ]
 
 
+def lacks(kind: MeterKind, variables: Variables) -> list[str]:
+    """What is asked for and this kind of meter cannot tell, and what cannot be checked without."""
+    texts = []
+    for name in ("sampled", "started", "ended", "stop", "aligned", "aligned_ended"):
+        entry = ENTRIES[f"{name}_measurands"]
+        asked = variables.get_list(entry.name)
+        missing = [one for one in asked if one in _FIELDS and _FIELDS[one] not in kind.gives]
+        if missing:
+            texts.append(f"{kind.name} cannot tell {', '.join(missing)}, which {entry.key or entry.place} asks for")
+    if "amps" not in kind.gives:
+        texts.append(f"{kind.name} tells no currents: that a vehicle takes more than it is offered, nobody notices")
+    return texts
+
+
 def text(value: float, decimals: int) -> str:
     """A decimal as both versions carry it: fixed point, half to even, never a negative zero."""
     return f"{value:z.{decimals}f}"
 
+
+_FIELDS = {  # of hal.api.MeterReading
+    REGISTER: "energy",
+    "Energy.Active.Export.Register": "export",
+    "Power.Active.Import": "power",
+    "Current.Import": "amps",
+    "Voltage": "volts",
+    "Frequency": "frequency",
+}
 
 _Figures = Callable[[MeterReading, float | None, int], Sequence[tuple[str | None, float | None]]]
 

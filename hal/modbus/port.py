@@ -40,6 +40,10 @@ class RegistersRefused(DeviceError):
     """The meter is there, and does not have these registers."""
 
 
+class SettingsRefused(DeviceError):
+    """The adapter does not take these line settings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a line is: the path of a serial device with its settings, or a host with its TCP port.
@@ -88,6 +92,10 @@ class Port:
         self._turn = asyncio.Lock()
         self._quiet_until = 0.0
         self._units: dict[int, _Unit] = {}
+
+    async def open(self) -> None:
+        """Open the line, which the first question does otherwise. `DeviceError` with the remedy."""
+        await self._connected()
 
     async def read(self, unit: int, span: Span) -> list[int]:
         """The registers of `span`, asked for twice if need be. `DeviceError` names line, unit and remedy.
@@ -165,7 +173,7 @@ class Port:
             connected = self._client.connected or await self._client.connect()
         except termios.error as error:  # the library lets it pass, and holds the device open in its frames
             traceback.clear_frames(error.__traceback__)
-            raise DeviceError(
+            raise SettingsRefused(
                 f"{self._address}: the adapter does not take these settings ({error.args[-1]}); try another"
             ) from error
         if not connected:

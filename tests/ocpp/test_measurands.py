@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chargerd.core.variables import Variables
 from chargerd.core.variables_table import MEASURANDS
-from chargerd.ocpp.measurands import Sample, samples, text
-from hal.api import MeterReading
+from chargerd.ocpp.measurands import Sample, lacks, samples, text
+from hal.api import MeterKind, MeterReading
 
 FULL = MeterReading(
     at=5.0,
@@ -81,3 +82,12 @@ def test_text_is_plain_and_close(value: float, decimals: int) -> None:
     assert set(shown) <= set("-0123456789.")
     assert shown.strip("-0.") or not shown.startswith("-")
     assert abs(float(shown) - value) <= 0.5 * 10**-decimals + abs(value) * 1e-12
+
+
+def test_what_a_meter_cannot_tell_is_said_by_the_key_that_asks_for_it() -> None:
+    variables = Variables().with_("sampled_measurands", "Energy.Active.Import.Register,Voltage,Current.Offered")
+    bare = MeterKind("a counter", frozenset({"energy"}))
+    voltage, currents = lacks(bare, variables)
+    assert voltage == "a counter cannot tell Voltage, which MeterValuesSampledData asks for"
+    assert currents.startswith("a counter tells no currents")
+    assert lacks(MeterKind("everything"), variables) == []
