@@ -10,6 +10,7 @@ import pytest
 
 from chargerd.cli.commands import parser as chargerctl
 from chargerd.main import parser as chargerd
+from hal.lamps import LAMPS
 from hal.pi import boardfile, pwm, spi, wiring
 from hal.pi.boardfile import MONOSTABLE, BoardFile
 
@@ -98,6 +99,14 @@ def test_links_lead_somewhere_and_lines_fit(name: str) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", TEXTS[name]):
         assert (FOLDER / link).exists(), link
     assert all(len(line) <= 120 for line in TEXTS[name].splitlines() if not line.startswith("|"))
+
+
+def test_while_the_machine_boots_the_lamp_says_out_of_service(board: BoardFile) -> None:
+    lamp = board.outlet[0].lamp
+    assert lamp is not None
+    pins = {"r": lamp.red, "g": lamp.green, "b": lamp.blue, "buzzer": lamp.buzzer}
+    lit = {at for at, pin in pins.items() if pin not in wiring.LOW_AT_BOOT}
+    assert lit == set(LAMPS["unavailable"].colour)
 
 
 def test_faults_that_are_named_exist() -> None:

@@ -47,13 +47,14 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def test_the_wheel_holds_code_and_meters_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_code_boards_and_meters_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"chargerd", "hal"}
     meters = {f"hal/modbus/meters/{file.name}" for file in (ROOT / "hardware" / "meters").glob("*.toml")}
-    assert meters
-    assert meters <= set(names)
+    boards = {f"hal/pi/boards/{file.name}" for file in (ROOT / "hardware" / "boards").glob("*.toml")}
+    assert meters and boards
+    assert meters | boards <= set(names)
     assert [name for name in names if name.endswith("/LICENSE")], "the licence comes along"
 
 
@@ -62,6 +63,11 @@ def test_meter_models_load_from_the_wheel(installed: Path) -> None:
     where, *names = run(installed, "-c", script).strip().split("|")
     assert not where.startswith(str(ROOT))
     assert "Eastron SDM630" in names
+
+
+def test_boards_load_from_the_wheel(installed: Path) -> None:
+    for name in ("bench", "reference-pi4", "reference-pi5"):
+        assert "| contactor: coil enable" in run(installed.parent / "chargerd", "board", "show", name)
 
 
 @pytest.mark.parametrize("command", tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"])

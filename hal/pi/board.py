@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hal.api import DeviceError, Outlet
-from hal.pi import boardfile, devices, machine, pins, pwm, wiring
+from hal.pi import boardfile, devices, machine, pins, pwm, spi, wiring
 from hal.pi.boardfile import SLOW_SAMPLES, BoardFile, OutletFile
 from hal.pi.devices import Generator, Lines
 from hal.pi.front import Burst, Front, Scale
@@ -23,7 +23,7 @@ from hal.pi.spi import CHIPS, Adc, Plan
 class Wires:
     """The real lines: pins of one gpiozero factory, PWM channels below one root."""
 
-    def __init__(self, soc: str, maker: Any, root: Path = pwm.ROOT) -> None:
+    def __init__(self, soc: str, maker: Any, root: Path) -> None:
         self._soc, self._maker, self._root = soc, maker, root
 
     def output(self, pin: int, what: str, high: bool = True) -> Any:
@@ -208,9 +208,7 @@ class PiBoard:
                 deeds.callback(bay.put_out, now)
             for bay in self.bays:
                 deeds.callback(bay.switch)
-        let_go |= (
-            self._open_if_late()
-        )  # without real-time scheduling it is here, too, that this process may stand still
+        let_go |= self._open_if_late()  # without real-time scheduling this process may stand still here, too
         if self._alive is not None:
             self._alive.toggle()
         let_go |= self._open_if_late()
@@ -246,6 +244,6 @@ def open_board(name: str) -> PiBoard:
     """The board that this file describes. Raises DeviceError when something of it is not there."""
     board = boardfile.load(name)
     machine.check(board.soc)
-    lines = Wires(board.soc, pins.factory(board.soc))
-    chip = CHIPS[board.adc.chip]
-    return PiBoard(board, lines, Adc(f"/dev/spidev{board.adc.spi}", chip, board.adc.hertz))
+    lines = Wires(board.soc, pins.factory(board.soc), pwm.ROOT)
+    adc = Adc(f"{spi.DEV}{board.adc.spi}", CHIPS[board.adc.chip], board.adc.hertz)
+    return PiBoard(board, lines, adc)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from hal.api import DeviceError
 
+DEV = "/dev/spidev"
 MOST = 511  # transfers that the length field of the ioctl can hold
 FRAME = 3  # bytes of one conversion
 _TRANSFER = struct.Struct("=QQIIHBBBBBx")  # struct spi_ioc_transfer of linux/spi/spidev.h

@@ -22,7 +22,7 @@ def test_bursts_err_within_bounds(duty: float, condition: str) -> None:
 
 
 def test_the_rates_can_be_bad() -> None:
-    """Too few samples for a short plateau, and no dither to speak of: it shows."""
+    """Noise that drowns a plateau of a few samples shows."""
     found = Rates()
     for duty in (0.05, 0.96):
         one = measured(duty, "noise 0.5 V", 400)
