@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import termios
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from pymodbus import FramerType, ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
@@ -177,11 +179,18 @@ class Port:
                 f"{self._address}: the adapter does not take these settings ({error.args[-1]}); try another"
             ) from error
         if not connected:
-            remedy = "that the adapter is plugged in, that this user may open it, and that no other program has it"
-            if isinstance(self._address.line, int):
-                remedy = "host, port and network"
-            raise DeviceError(f"{self._address}: cannot be opened; check {remedy}")
+            raise DeviceError(f"{self._address}: cannot be opened; {self._why_not()}")
         return self._client
+
+    def _why_not(self) -> str:
+        """The library does not say why it could not open it."""
+        if isinstance(self._address.line, int):
+            return "check host, port and network"
+        if not Path(self._address.place).exists():
+            return "it is not there: plug the adapter in, or correct the name (ls /dev/serial/by-id)"
+        if not os.access(self._address.place, os.R_OK | os.W_OK):
+            return "this user may not: add it to the device's group (sudo adduser chargerd dialout), start it anew"
+        return "check that no other program has it"
 
     def release(self) -> None:
         """One user less; the last one closes the line."""
