@@ -1,9 +1,11 @@
 """How doubts become faults, and how faults end: the time that the checks leave out.
 
-evidence   grows while a check objects, by what the sample stands for, times how bad it is; shrinks half as fast
-           while it does not, so that what is wrong a third of the time cannot hide between two good samples
-fault      at `hold` seconds of evidence; it ends by its class, and where that is "by itself" only after `trust`
-           seconds without a single objection
+    evidence   grows while a check objects, as fast as it is bad; shrinks half as fast while it does not, so that what
+               is wrong a third of the time cannot hide between two good samples
+    fault      at `hold` seconds of evidence; it ends by its class, and where that is "by itself" only after `trust`
+               seconds without a single objection
+
+A `Doubt` is written anew only when the check changes its mind: in between, time alone decides.
 """
 
 from __future__ import annotations
@@ -12,46 +14,46 @@ from chargerd.faults import Clears
 from chargerd.guard.checks import ROWS, WARNINGS
 from chargerd.guard.lease import Kind
 from chargerd.guard.setup import OutletSetup
-from chargerd.guard.state import GRAIN, Said, Sample, State
+from chargerd.guard.state import GRAIN, Doubt, Said, Sample, State
 
 LEAK = 0.5
-SPEAKS_FOR = 0.1  # s that one sample may stand for
 
 
 def weigh(setup: OutletSetup, s: State, x: Sample, now: float, said: list[Said]) -> None:
     """Ask every check."""
-    passed, s.looked_at = min(now - s.looked_at, SPEAKS_FOR), now
     s.doubt, s.since, s.faults = dict(s.doubt), dict(s.since), dict(s.faults)
     for name, fault, check in ROWS:
-        weight = passed * check(setup, s, x, now)
+        weight = check(setup, s, x, now)
         if name not in s.faults:
-            known = s.doubt.pop(name, 0.0)
-            if weight and known >= fault.hold - GRAIN:
+            if _believed(s, name, fault.hold, weight, LEAK, now):
+                del s.doubt[name]
                 find(s, name, said)
-            elif weight or known > passed * LEAK:
-                s.doubt[name] = known + (weight or -passed * LEAK)
         elif weight:
             s.since.pop(name, None)
         elif _over(s, name, fault.clears, now - s.since.setdefault(name, now) >= fault.trust):
             del s.since[name], s.faults[name]
             said.append((Kind.FAULT_CLEARED, s.plug, name))
     s.pardoned = ()
-    _warn(setup, s, x, now, passed)
-
-
-def _warn(setup: OutletSetup, s: State, x: Sample, now: float, passed: float) -> None:
-    """The same for what stops nothing; it ends with its cause."""
-    found = set()
-    for name, warning, check in WARNINGS:
-        weight = passed * check(setup, s, x, now)
-        if not weight:
-            s.doubt.pop(name, None)
-        elif (known := s.doubt.get(name, 0.0)) >= warning.hold - GRAIN:
-            found.add(name)
-        else:
-            s.doubt[name] = known + weight
+    found = {
+        name for name, warning, check in WARNINGS if _believed(s, name, warning.hold, check(setup, s, x, now), 0, now)
+    }
     if found != s.warnings:
         s.warnings = frozenset(found)
+
+
+def _believed(s: State, name: str, hold: float, weight: float, leak: float, now: float) -> bool:
+    """Is there evidence enough? Without a leak it is gone at once when the check is content."""
+    doubt = s.doubt.get(name)
+    if doubt is None:
+        if weight:
+            s.doubt[name] = Doubt(0.0, now, weight)
+        return weight > 0 and hold <= GRAIN
+    level, slope = doubt.level + doubt.slope * (now - doubt.at), weight or -leak
+    if not weight and (level <= GRAIN or not leak):
+        del s.doubt[name]
+    elif slope != doubt.slope:
+        s.doubt[name] = Doubt(max(0.0, level), now, slope)
+    return weight > 0 and level >= hold - GRAIN
 
 
 def find(s: State, name: str, said: list[Said]) -> None:

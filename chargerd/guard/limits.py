@@ -19,6 +19,8 @@ def offer(setup: OutletSetup, s: State, x: Sample, now: float, blocked: bool, re
     """Amperes that may be offered to this vehicle now, or 0; and what bounds them."""
     _cool(setup, s, x)
     if x.shed:
+        s.shed_until = inf
+    elif s.shed_until == inf:
         s.shed_until = now + SHED_REST
     if not s.plug:
         return 0.0, ""

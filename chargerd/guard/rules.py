@@ -53,9 +53,7 @@ _ASKING = (Level.C, Level.D)
 
 def initial(now: float, latched: frozenset[str] = frozenset()) -> State:
     """Nothing known, contactor open, X1; with the faults that outlived the last run."""
-    return State(
-        began=now, looked_at=now, known_at=now, coil_at=now, drive_at=now, faults=dict.fromkeys(sorted(latched), 0)
-    )
+    return State(began=now, known_at=now, coil_at=now, drive_at=now, faults=dict.fromkeys(sorted(latched), 0))
 
 
 def step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
+from typing import NamedTuple
 
 from chargerd.guard.lease import Kind, Measured, Permit
 from chargerd.guard.pilot import X1, Level
@@ -54,6 +55,14 @@ class Outputs:
     disconnect: bool = False
 
 
+class Doubt(NamedTuple):
+    """Evidence in seconds that something is wrong: `level` at that time, from then on changing by `slope` a second."""
+
+    level: float
+    at: float
+    slope: float
+
+
 class Test(Enum):
     """The residual-current self-test belongs to one vehicle."""
 
@@ -69,7 +78,6 @@ class State:
     """All that one outlet remembers. `rules` never alters the one it is given; times are monotonic seconds."""
 
     began: float
-    looked_at: float = 0.0
     # pilot
     raw: Level | None = None  # the last defined sample ...
     raw_since: float = 0.0  # ... and since when it has been that
@@ -136,7 +144,7 @@ class State:
     lock_failed: bool | None = None  # the goal that was given up
     warnings: frozenset[str] = frozenset()
     faults: dict[str, int] = field(default_factory=dict)  # name: plug at which it was raised
-    doubt: dict[str, float] = field(default_factory=dict)  # evidence, in seconds, for what is no fault yet
+    doubt: dict[str, Doubt] = field(default_factory=dict)  # of what is no fault yet
     since: dict[str, float] = field(default_factory=dict)  # faults whose cause is gone: since when
     pardoned: tuple[str, ...] = ()
 

@@ -169,5 +169,5 @@ def _settled(state: State) -> tuple[object, ...]:
     return (min(state.steady, 2), min(state.diode, 3), *_OTHERS(state))
 
 
-_STAMPS = ("looked_at", "known_at", "asked_at")  # of the last turn that saw something so
+_STAMPS = ("known_at", "asked_at")  # of the last turn that saw something so
 _OTHERS = attrgetter(*(f.name for f in fields(State) if f.name not in (*_STAMPS, "steady", "diode")))

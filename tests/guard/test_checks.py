@@ -528,14 +528,28 @@ def test_what_flickers_is_believed_when_it_is_wrong_more_than_a_third_of_the_tim
     assert (bench.faults() == {"DiodeFault"}) is found
 
 
-def test_a_sample_after_a_pause_stands_for_a_moment_only() -> None:
+def test_after_a_pause_evidence_begins_anew() -> None:
     bench = Bench()
     bench.run(2.0)
     bench.volts = 7.5
     bench.cycle()
     bench.turns += 500
+    bench.state, _ = rules.lapse(bench.state, bench.now)
     bench.cycle()
     assert bench.faults() == set()
+
+
+def test_while_nothing_changes_a_doubt_is_the_same_value_and_time_decides() -> None:
+    bench = charging(amps=16.0)
+    bench.run(10.0)
+    measured(bench, 18.2, age=0.0)
+    bench.run(1.0)
+    doubt = bench.state.doubt
+    bench.run(1.0)
+    assert bench.state.doubt == doubt != {}
+    bench.turns += 250  # turns that would have seen the same
+    bench.cycle()
+    assert bench.faults() == {"OverCurrent"}
 
 
 def test_stale_readings_disable_the_check_visibly() -> None:
