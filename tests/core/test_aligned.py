@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 from chargerd.core.events import Metered, Wake
 from chargerd.core.records import Cause, Sampled
 from chargerd.core.station import wake_at
+from hal.api import MeterReading
 from tests.core.desk import Desk
 
 GRID = 900
+NEVER_OLD = 1e12  # monotonic seconds
 HOUR, YEAR = 3600.0, 365 * 86_400.0
 STEPS = st.floats(-60 * YEAR, 60 * YEAR) | st.floats(-5.0, 5.0)
 
 
 def idle() -> Desk:
     desk = Desk(aligned_interval=str(GRID))
-    desk.feed(Metered(1, desk.reading()))
+    desk.feed(Metered(1, MeterReading(NEVER_OLD, desk.register, 0.0)))
     desk.feed(Wake())
     desk.drain()
     return desk
