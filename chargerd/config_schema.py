@@ -254,7 +254,11 @@ class ReaderConfig:
     """One card reader."""
 
     device: str = _key(
-        MISSING, "Moniker of the reader.", pattern=MONIKER, example="sim:/run/chargerd/world.sock?reader=station"
+        MISSING,
+        "Moniker of the reader; pcsc:NAME is a PC/SC reader by its name or a part of it. pcsc:NAME?lights=acr122 shows "
+        "the answer to a card by lights and buzzer of an ACR122, bytes=reversed reads numbers from their other end.",
+        pattern=MONIKER,
+        example="sim:/run/chargerd/world.sock?reader=station",
     )
     evse: int | None = _key(None, "The EVSE it stands at; not given: it serves the whole station.", low=1, high=16)
 
