@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from chargerd.core.moment import Moment
 from chargerd.core.variables import ENTRIES, Variables
 from hal.api import MeterKind, MeterReading
 
@@ -13,6 +14,8 @@ from hal.api import MeterKind, MeterReading
 WATT_HOURS, WATTS, AMPERES, VOLTS, HERTZ = "Wh", "W", "A", "V", "Hz"
 
 REGISTER = "Energy.Active.Import.Register"
+
+STALE = 15.0  # s; an older reading is stamped with its own time, not with that of what it is told for
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,12 @@ def samples(reading: MeterReading, wanted: Sequence[str], offered: float | None,
         for phase, value in figures(reading, offered, phases)
         if value is not None and isfinite(value)
     ]
+
+
+def read_at(at: Moment, reading: MeterReading | None) -> Moment:
+    """The moment to stamp a reading with that is told at `at`."""
+    age = at.mono - reading.at if reading is not None else 0.0
+    return Moment(at.mono - age, at.wall - age, at.trusted, at.boot) if age > STALE else at
 
 
 def lacks(kind: MeterKind, variables: Variables) -> list[str]:

@@ -22,7 +22,7 @@ from chargerd.core.moment import Moment
 from chargerd.core.records import Cause, Edge, Reason, Record, Sampled, Transaction
 from chargerd.core.state import Station
 from chargerd.ocpp.dialect import Draft, Fold, Json, Learned, Outgoing, Stamp
-from chargerd.ocpp.measurands import HERTZ, samples
+from chargerd.ocpp.measurands import HERTZ, read_at, samples
 from chargerd.ocpp.outbox import START
 from chargerd.ocpp.v16.words import ID_TAG_MAX, ci_string, token_of, told, verdict
 from hal.api import MeterReading
@@ -97,7 +97,8 @@ def _meter(station: Station, record: Transaction | Sampled, phases: int) -> list
         return []
     facts = {"connectorId": record.outlet, "sampledValue": sampled}
     queue = "volatile" if record.cause is Cause.TRIGGER else "transactions"  # §4.2, §5.17
-    return [Draft(queue, METER, facts, record.at, record.tx, thin=record.cause is Cause.PERIODIC)]
+    at = read_at(record.at, record.reading)
+    return [Draft(queue, METER, facts, at, record.tx, thin=record.cause is Cause.PERIODIC)]
 
 
 def _stop(fold: Fold, station: Station, record: Transaction) -> Draft:
@@ -108,7 +109,7 @@ def _stop(fold: Fold, station: Station, record: Transaction) -> Draft:
         facts["token"] = told(record.token)
     wanted = station.variables.get_list(_KEPT[Cause.PERIODIC])
     end = _values(station, record.outlet, last, wanted, record.phases, "Transaction.End")
-    data = fold.get(record.tx, {}).get("kept", []) + ([_set(record.at, end)] if end else [])
+    data = fold.get(record.tx, {}).get("kept", []) + ([_set(record.at, last, end)] if end else [])
     if data:
         facts["data"] = data
     return Draft("transactions", STOP, facts, record.at, record.tx)
@@ -117,7 +118,7 @@ def _stop(fold: Fold, station: Station, record: Transaction) -> Draft:
 def _begin(station: Station, record: Transaction) -> list[Json]:
     wanted = station.variables.get_list(_KEPT[Cause.PERIODIC])
     begin = _values(station, record.outlet, record.reading, wanted, record.phases, "Transaction.Begin")
-    return [_set(record.at, begin)] if begin else []
+    return [_set(record.at, record.reading, begin)] if begin else []
 
 
 def _keep(fold: Fold, station: Station, record: Transaction) -> Fold:
@@ -134,7 +135,7 @@ def _keep(fold: Fold, station: Station, record: Transaction) -> Fold:
         return fold
     kept, seen, every = entry["kept"], entry["seen"] + 1, entry["every"]
     if seen % every == 0:
-        kept = [*kept, _set(record.at, sampled)]
+        kept = [*kept, _set(record.at, record.reading, sampled)]
     if len(kept) > KEPT_MOST:
         kept, every = kept[::2], every * 2
     return {**fold, record.tx: {**entry, "kept": kept, "seen": seen, "every": every}}
@@ -164,8 +165,9 @@ def _values(
     ]
 
 
-def _set(at: Moment, sampled: list[Json]) -> Json:
-    return {"at": asdict(at), "sampledValue": sampled}
+def _set(at: Moment, reading: MeterReading | None, sampled: list[Json]) -> Json:
+    """`sampled` with the moment it was read at."""
+    return {"at": asdict(read_at(at, reading)), "sampledValue": sampled}
 
 
 def _register(reading: MeterReading | None) -> int:

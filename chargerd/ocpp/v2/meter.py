@@ -13,10 +13,9 @@ from chargerd.core.moment import Moment
 from chargerd.core.records import Cause, Sampled, Transaction
 from chargerd.core.state import Station
 from chargerd.ocpp.dialect import Draft, Json, Outgoing, Stamp
-from chargerd.ocpp.measurands import samples
+from chargerd.ocpp.measurands import read_at, samples
 
 METER = "meter"
-STALE = 15.0  # s; an older reading is stamped with its own time, not with that of what it is told for
 
 CONTEXT = {Cause.PERIODIC: "Sample.Periodic", Cause.CLOCK: "Sample.Clock", Cause.TRIGGER: "Trigger"}
 
@@ -42,11 +41,7 @@ def measured(
 
 def sampled_set(record: Transaction | Sampled, sampled: list[Json]) -> Json:
     """`sampled` with the moment it was read at."""
-    at, reading = record.at, record.reading
-    age = at.mono - reading.at if reading is not None else 0.0
-    if age > STALE:
-        at = Moment(at.mono - age, at.wall - age, at.trusted, at.boot)
-    return {"at": asdict(at), "sampledValue": sampled}
+    return {"at": asdict(read_at(record.at, record.reading)), "sampledValue": sampled}
 
 
 def rendered(sets: Sequence[dict[str, Any]], stamp: Stamp) -> list[Json]:

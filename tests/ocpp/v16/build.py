@@ -31,8 +31,14 @@ def stamp(at: Moment) -> str:
 
 
 def reading(energy: float = 1000.0) -> MeterReading:
+    """A Wh each second."""
     return MeterReading(
-        at=100.0, energy=energy, power=7360.0, amps=(16.0, 15.9, 16.1), volts=(230.0, 231.0, 229.5), frequency=50.01
+        at=100.0 + energy - 1000.0,
+        energy=energy,
+        power=7360.0,
+        amps=(16.0, 15.9, 16.1),
+        volts=(230.0, 231.0, 229.5),
+        frequency=50.01,
     )
 
 

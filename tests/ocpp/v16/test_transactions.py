@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -257,6 +258,19 @@ def test_the_stop_repeats_the_values_that_were_asked_for() -> None:
         ("08:01:30", {"Sample.Clock"}, "Frequency"),
         ("08:01:40", {"Transaction.End"}, "Power.Active.Import"),
     ]
+
+
+def test_an_old_reading_is_stamped_with_its_own_time() -> None:
+    here = station(stop_measurands="Power.Active.Import")
+    old = replace(updated(Cause.PERIODIC, 60), reading=reading(1030.0))
+    _, values, stop = told(here, started(), old, replace(ended(100), reading=reading(1040.0)))
+    assert values.payload["meterValue"][0]["timestamp"] == "2027-01-15T08:00:30Z"
+    assert [each["timestamp"][11:19] for each in stop.payload["transactionData"]] == [
+        "08:00:00",
+        "08:00:30",
+        "08:00:40",
+    ]
+    assert stop.payload["timestamp"] == "2027-01-15T08:01:40Z"
 
 
 def test_the_stop_repeats_nothing_unasked() -> None:
