@@ -83,6 +83,9 @@ class Stand:
         """The guard has changed an output."""
         now = time.monotonic()
         self._high[pin] = high
+        for contactor, armature in self._armatures:
+            if pin == contactor.enable:
+                armature.follow(now, high)
         assert self.file.monostable is not None
         if pin == self.file.monostable.pin:
             self._look_at_monostable(now)

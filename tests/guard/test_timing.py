@@ -12,7 +12,7 @@ from math import inf
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chargerd.guard import loop, rules
@@ -284,6 +284,8 @@ class Rough:
     pauses=st.lists(st.floats(0, 0.2) | st.floats(0, 0.045), min_size=1, max_size=12),
     leaves=st.floats(0.05, 1.0),
 )
+@example([0.039, 0.2], 0.0201)  # leaves just after a sample; the next comes late, the one after that far too late
+@example([0.2, 0.039], 0.0201)
 def test_however_late_its_turns_the_coil_is_dead_in_time_and_stays_so(pauses: list[float], leaves: float) -> None:
     """Without real-time scheduling beside hogs: what is late is opened by rule, and what is later by the hardware."""
     told, board = loop.Told(), Monostable(1000.0)
