@@ -66,6 +66,7 @@ class Turned:
     """Notes its turns and the pauses before them."""
 
     leaving = late = slow = False
+    trouble = ""
     bays = ()
     outlets = ()
     hold: float | None = None
