@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def explain(scard: Any, code: int, what: str) -> DeviceError:
         case scard.SCARD_E_NO_SERVICE | scard.SCARD_E_SERVICE_STOPPED | scard.SCARD_F_COMM_ERROR:
             return DeviceError(f"card readers: {_no_service()}")
         case scard.SCARD_W_SECURITY_VIOLATION | scard.SCARD_E_NO_ACCESS:
-            return DeviceError(f"{what}: {_not_allowed()}")
+            return DeviceError(f"{what}: {_not_allowed()}" if _listens() else f"card readers: {_no_service()}")
         case scard.SCARD_E_READER_UNAVAILABLE | scard.SCARD_E_UNKNOWN_READER:
             return DeviceError(f"{what} is gone: plug it in again")
         case scard.SCARD_E_SHARING_VIOLATION:
@@ -55,12 +56,24 @@ def _bound(driver: str) -> list[str]:
         return []
 
 
+def _listens() -> bool:
+    """One that was killed hangs up like one that refuses."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        try:
+            caller.connect(os.environ.get("PCSCLITE_CSOCK_NAME") or str(SOCKET))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
 def _no_service() -> str:
-    socket = Path(os.environ.get("PCSCLITE_CSOCK_NAME") or SOCKET)
+    place = Path(os.environ.get("PCSCLITE_CSOCK_NAME") or SOCKET)
     if not PCSCD.exists():
         return "pcscd is not installed: sudo apt install pcscd"
-    if socket.exists() and not os.access(socket, os.W_OK):
-        return f"{_user()} may not use {socket}: let it be writable for all, or add {_user()} to its group"
+    if place.exists() and not os.access(place, os.W_OK):
+        return f"{_user()} may not use {place}: let it be writable for all, or add {_user()} to its group"
     return "pcscd does not run; check it: sudo systemctl enable --now pcscd.socket"
 
 

@@ -115,7 +115,10 @@ def test_a_card_that_left_is_none(code: str) -> None:
         ("SCARD_F_UNKNOWN_ERROR", "journalctl -u pcscd"),
     ],
 )
-def test_what_is_wrong_with_reader_or_service_is_said_with_what_helps(code: str, words: str) -> None:
+def test_what_is_wrong_with_reader_or_service_is_said_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
+    monkeypatch.setattr(trouble, "_listens", lambda: True)
     service = Service()
     service.connects = lambda: getattr(scard, code)
     with pytest.raises(DeviceError, match=words) as error:
