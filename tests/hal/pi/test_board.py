@@ -21,6 +21,7 @@ from hal.pi.board import PiBoard
 from hal.pi.boardfile import BoardFile
 from hal.pi.front import Scale
 from hal.pi.spi import CHIPS
+from tests.hal.pi.test_boardfile import TWO
 from tests.hal.pi.waveform import LOW, burst
 
 HERE = Path(__file__).parents[3] / "hardware" / "boards"
@@ -238,6 +239,25 @@ def test_the_second_contactor_and_the_relay_have_pins_of_their_own() -> None:
     turn(board, bench)
     switched = [(pin, on) for _, pin, on in bench.history if pin in (24, 25, 26)]
     assert switched == [(24, False), (25, False), (26, False)]  # what carries all phases first
+
+
+def test_two_outlets_see_the_same_contacts_and_cabinet_and_each_its_own_pilot() -> None:
+    file = boardfile.parse(tomllib.loads(TWO))
+    bench = Bench(file)
+    bench.levels |= {27: False}
+    board = PiBoard(file, bench, bench, lambda: bench.now)  # type: ignore[arg-type]
+    first, second = board.outlets
+    bench.celsius = 55.0
+    bench.levels[16] = True
+    second.pilot.pwm(0.266)
+    turn(board, bench)
+    assert first.inputs.emergency_stop() and second.inputs.emergency_stop()
+    for outlet in (first, second):
+        assert outlet.cabinet_sensor is not None and outlet.cabinet_sensor.celsius() == pytest.approx(55, abs=0.5)
+    assert [generator.duty for generator in bench.generators] == [1.0, 0.266]
+    second.contactor.close()
+    turn(board, bench)
+    assert (bench.lines[24].on, bench.lines[25].on) == (False, True)
 
 
 def test_each_half_wave_by_its_own_rail() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hal.api import DeviceError
-from hal.pi import boardfile
+from hal.pi import boardfile, wiring
 from hal.tables import Mistake
 
 HERE = Path(__file__).parents[3] / "hardware" / "boards"
@@ -141,6 +141,64 @@ def test_two_outlets_on_one_pwm_channel_are_refused(raw: dict[str, Any]) -> None
     raw["outlet"].append({"pilot": pilot, "contactor": {"enable": 9, "mirror": 4}})
     with pytest.raises(ValueError, match="that is the same PWM channel as outlet 1"):
         boardfile.parse(raw)
+
+
+TWO = """
+name = "two fixed cables"
+soc = "rp1"
+
+[adc]
+chip = "mcp3208"
+spi = "0.0"
+hertz = 1000000
+
+[monostable]
+pin = 23
+ohms = 390000
+farads = 470e-9
+holds = 0.06
+releases = 0.11
+
+[inputs]
+emergency_stop = 16
+
+[cabinet_sensor]
+channel = 7
+pull_up = 10000
+
+[[outlet]]
+[outlet.pilot]
+pwm = 12
+channel = 0
+divider = { top = 100000, ground = 33000, bias = 24000 }
+[outlet.contactor]
+enable = 24
+mirror = 17
+
+[[outlet]]
+[outlet.pilot]
+pwm = 13
+channel = 1
+divider = { top = 100000, ground = 33000, bias = 24000 }
+[outlet.contactor]
+enable = 25
+mirror = 27
+"""
+
+
+def test_two_outlets_share_what_the_board_has_once() -> None:
+    board = boardfile.parse(tomllib.loads(TWO))
+    assert [outlet.pilot.pwm for outlet in board.outlet] == [12, 13] and board.inputs.emergency_stop == 16
+    keys = {use.number: use.key for use in wiring.pins(board)}
+    assert (keys[24], keys[25]) == ("outlet[1].contactor.enable", "outlet[2].contactor.enable")
+    assert {use.number: use.key for use in wiring.channels(board)}[7] == "cabinet_sensor.channel"
+
+
+def test_a_mistake_in_the_second_outlet_has_its_line(tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(TWO.replace("mirror = 27", "mirror = 17"))
+    line = TWO.splitlines().index("mirror = 27") + 1
+    with pytest.raises(DeviceError, match=rf"two\.toml:{line}: outlet\[2\]\.contactor\.mirror: is 17; taken by"):
+        boardfile.load(str(tmp_path / "two.toml"))
 
 
 def test_a_calibration_is_taken(raw: dict[str, Any]) -> None:
