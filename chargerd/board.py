@@ -10,6 +10,7 @@ import os
 import select
 import statistics
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ STEADY = 12.0  # codes between the bursts of one look: more is no steady level
 CHANNELS = ("pilot", "proximity", "plug-sensor", "cabinet-sensor")
 SCHEME = "pi:"
 REFUSED = 1  # exit code
+HARD = "\N{NO-BREAK SPACE}"
 
 
 class Stopped(Exception):
@@ -170,6 +172,7 @@ class Bench:
             pilot = outlet.pilot.read()
             yield f"outlet {rank}  pilot {pilot.high:+.2f} V / {pilot.low:+.2f} V, duty {pilot.duty:.3f}"
             parts = [
+                ("rails", self._rails(rank)),
                 ("proximity", outlet.proximity and f"{outlet.proximity.ohms():.0f} ohm"),
                 ("lock", outlet.lock and ("engaged" if outlet.lock.engaged() else "not engaged")),
                 ("contactor", "closed" if outlet.contactor.closed() else "open"),
@@ -182,7 +185,16 @@ class Bench:
                 ("PEN", "fault" if outlet.inputs.pen_fault() else "good"),
                 ("load shedding", "asked for" if outlet.inputs.shed() else "no"),
             ]
-            yield "          " + " · ".join(f"{name} {value}" for name, value in parts if value is not None)
+            words = " · ".join(f"{name} {value}".replace(" ", HARD) for name, value in parts if value is not None)
+            for line in textwrap.wrap(words, 88):
+                yield "          " + line.replace(HARD, " ")
+
+    def _rails(self, rank: int) -> str | None:
+        pilot, bay = self._file.outlet[rank - 1].pilot, self._board.bays[rank - 1]
+        codes = [code for channel in (pilot.rail, pilot.rail_low) if (code := bay.codes.code(channel)) is not None]
+        return (
+            None if bay.front.rail is None else " and ".join(f"{bay.front.rail.volts(code):+.2f} V" for code in codes)
+        )
 
 
 def _degrees(celsius: float | None) -> str:
