@@ -107,6 +107,7 @@ class Metered:
     outlet: int
     reading: MeterReading | None
     asked: bool = False
+    recalled: bool = False  # of an earlier run: it says nothing of the meter's health
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def settle(draft: Draft) -> None:
         live, unsure = outlet.live, frozenset[str]()
         if not live.known:
             unsure |= outlet.reported - OF_METERS
-        if outlet.site.metered and recent(draft, outlet.site.rank) is None:
+        if outlet.site.metered and (not live.read or recent(draft, outlet.site.rank) is None):
             unsure |= OF_METERS
         reported = _tell(draft, outlet.site.rank, outlet.reported, live.faults, unsure)
         if reported != outlet.reported:

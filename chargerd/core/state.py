@@ -206,6 +206,7 @@ class Live:
     faults: frozenset[str] = frozenset()
     bay: bool | None = None  # its parking bay is taken; None: no detector has spoken yet
     reading: MeterReading | None = None
+    read: bool = False  # the meter has answered since the start
     next_sample: float | None = None  # monotonic; of the running transaction
     settling_until: float | None = None  # monotonic; power was just offered or went off: the last word stands
     permit: tuple[int, float, int, bool] | None = None  # plug, amps, phases, available: as last commanded

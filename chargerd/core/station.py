@@ -227,7 +227,8 @@ def _waited(draft: Draft, rank: int) -> None:
 def _metered(draft: Draft, event: Metered) -> None:
     rank = event.outlet
     if event.reading is not None:
-        draft.set_live(rank, reading=event.reading)
+        read = draft.outlet(rank).live.read or not event.recalled
+        draft.set_live(rank, reading=event.reading, read=read)
         power.drawn(draft, rank, event.reading)
         vehicle.metered(draft, rank, event.reading)
     found = draft.visit(rank)

@@ -74,7 +74,7 @@ class Devices:
         if self.registers is not None:
             for rank, reading in self.registers.recall().items():
                 self.readings[rank] = reading
-                self._feed(Metered(rank, reading))
+                self._feed(Metered(rank, reading, recalled=True))
         self._spawn(self._readers_settle())
         for rank in self._meters:
             self._spawn(self._poll(rank))
