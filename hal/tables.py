@@ -39,9 +39,16 @@ class Shelf:
     folder: str
 
     def names(self) -> list[str]:
-        """What is there by name."""
-        folders = [self._shipped, LOCAL / self.folder]
-        found = (file.name for folder in folders if folder.is_dir() for file in folder.iterdir())
+        """What is there by name. DeviceError where a folder may not be read."""
+        try:
+            found = [
+                file.name
+                for folder in (self._shipped, LOCAL / self.folder)
+                if folder.is_dir()
+                for file in folder.iterdir()
+            ]
+        except OSError as e:
+            raise DeviceError(f"{self.kind} files in {e.filename}: {e.strerror}; check its permissions") from None
         return sorted({name.removesuffix(".toml") for name in found if name.endswith(".toml")})
 
     def load(self, name: str, parse: Callable[[Mapping[str, Any]], T]) -> T:

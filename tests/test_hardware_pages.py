@@ -112,7 +112,8 @@ def test_while_the_machine_boots_the_lamp_says_out_of_service(board: BoardFile) 
 def test_faults_that_are_named_exist() -> None:
     from chargerd.faults import FAULTS
 
-    named = set(re.findall(r"\b((?:[A-Z][a-z]+){2,})\b", TEXTS["commissioning.md"]))
+    prose = re.sub(r"`[^`]*=[^`]*`", "", TEXTS["commissioning.md"])  # without settings of other programs
+    named = set(re.findall(r"\b((?:[A-Z][a-z]+){2,})\b", prose))
     assert named and named <= set(FAULTS)
 
 

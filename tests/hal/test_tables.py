@@ -126,6 +126,21 @@ def test_what_is_not_there_names_what_is(name: str) -> None:
         SHELF.load(name, dict)
 
 
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "boards").mkdir()
+    monkeypatch.setattr(tables, "LOCAL", tmp_path)
+    real = Path.iterdir
+
+    def refused(self: Path) -> Any:
+        if self == tmp_path / "boards":
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(DeviceError, match=r"board files in .*boards: Permission denied; check its permissions"):
+        SHELF.load("bench", dict)
+
+
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_bytes(b"name = '\xff'")
     for name in ("own.toml", "none.toml"):

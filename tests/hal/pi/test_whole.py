@@ -197,6 +197,16 @@ def test_a_session_by_the_history_of_its_pins(rig: Rig) -> None:
     assert len(rises(rig, TEST)) > 0 and max(rises(rig, TEST)) < offered
 
 
+def test_with_every_wire_broken_all_reads_as_danger(rig: Rig) -> None:
+    """Nothing drives the inputs: what they read is their pull."""
+    rig.board.exchange()
+    (outlet,) = rig.board.outlets
+    assert outlet.second is not None and outlet.lock is not None and outlet.residual is not None
+    assert outlet.contactor.closed() and outlet.second.closed() and outlet.residual.tripped()
+    assert outlet.lock.engaged() is False
+    assert outlet.inputs.emergency_stop() and outlet.inputs.pen_fault() and outlet.inputs.shed()
+
+
 def overlap(rig: Rig, one: int, other: int) -> bool:
     level = {one: False, other: False}
     changes = [(at, high, pin) for pin in level for at, high in history(rig, pin)[1:]]
