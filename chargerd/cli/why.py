@@ -47,12 +47,12 @@ def _notes(o: Json) -> list[str]:
     if o["needs"] is not None and o["permitted"] == 0.0:
         had = least if o["share"] is None or least < o["needs"] else o["share"]
         notes.append(f"paused: {had:.1f} A would be left, and a vehicle needs {o['needs']:.1f} A here")
-    if o["sharing"]:
+    if o["sharing"] and o["share"] is not None:
         others = ", ".join(map(str, o["sharing"]))
-        notes.append(f"shares the station's limits with outlet {others}: its part is {o['share'] or 0.0:.1f} A")
+        notes.append(f"shares the station's limits with outlet {others}: its part is {o['share']:.1f} A")
     if o["waits"]:
         notes.append("gets more as soon as the vehicles at the other outlets have surely let go of it (10 s at most)")
-    if o["permitted"] - o["offered"] > 0.1 and o["permitted"] >= 6.0:
+    if o["permitted"] - o["offered"] > 0.1 and o["permitted"] >= 6.0 and o["guard"] != "lease":
         notes.append(
             f"chargerd permits {o['permitted']:.1f} A; the guard offers less: {LIMITS.get(o['guard'], o['guard'])}"
         )

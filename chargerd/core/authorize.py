@@ -35,6 +35,12 @@ def connected(station: Station) -> bool:
     return station.online and station.boot.status is BootStatus.ACCEPTED
 
 
+def admitted(station: Station) -> bool:
+    """May anybody charge, as far as the backend's word to the boot goes? Before it only by policy (B02.FR.03)."""
+    waits = station.site.backend and station.boot.status is not BootStatus.ACCEPTED
+    return not waits or station.variables.get_bool("tx_before_accepted")
+
+
 # ---------------------------------------------------------------- what happens
 
 
@@ -291,14 +297,13 @@ def _over(draft: Draft, rank: int, token: Token) -> bool:
 
 
 def _free(draft: Draft, rank: int, asked: Asked) -> bool:
-    """Could a new authorisation be served here? Before the backend's word to the boot only by policy (B02.FR.03).
+    """Could a new authorisation be served here?
 
     A transaction that goes on without its authorisation waits for its own card: no stranger's energy joins its books
     (C01.FR.23). A cable that is kept for its owner is nobody else's, and a reserved outlet is for whom it is reserved.
     """
     state = draft.state
-    accepted = not state.site.backend or state.boot.status is BootStatus.ACCEPTED
-    if not accepted and not state.variables.get_bool("tx_before_accepted"):
+    if not admitted(state):
         return False
     outlet = draft.outlet(rank)
     visit = outlet.visit

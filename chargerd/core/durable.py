@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from chargerd.core.commands import BootCause
-from chargerd.core.faults import STANDING
+from chargerd.core.faults import OF_BACKEND, STANDING
 from chargerd.core.profiles import Installed
 from chargerd.core.state import Outlet, Reservation, Site, Station, Visit
 from chargerd.core.token import Verdict
@@ -97,6 +97,7 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
         visit, reported = _unpack(Visit | None, row["visit"]), frozenset(row.get("faults", ()))
         outlets.append(Outlet(s, visit=visit, operative=row["operative"], reported=reported))
     reported = frozenset(station.get("faults", ()))
+    standing = STANDING if site.backend else STANDING - OF_BACKEND
     return Station(
         site,
         tuple(outlets),
@@ -105,7 +106,7 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
         operative=station["operative"],
         shut=frozenset(station.get("shut", ())),
         resets=frozenset(station.get("resets", ())),
-        faults=reported & STANDING,
+        faults=reported & standing,
         reported=reported,
         next_boot=_unpack(BootCause | None, station["next_boot"]),
         cards=MappingProxyType({key: body["group"] for key, body in _found(found, "card/")}),

@@ -369,9 +369,13 @@ class PowerRestored:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The store works, or does not: then what runs goes on, and nothing new starts."""
+    """The store works, or does not: then what runs goes on, and nothing new starts.
+
+    `unwritten`: transactions whose begin is not on the disk, either.
+    """
 
     works: bool
+    unwritten: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

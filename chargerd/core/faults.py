@@ -19,6 +19,7 @@ OF_METERS = METER_WARNINGS | {METER}
 OWN = OF_METERS | {GUARD_LOST}  # the daemon finds them itself: the guard's list does not speak of them
 # Of the station: they hold until somebody ends them.
 STANDING = frozenset({HISTORY_LOST, SET_ASIDE, CONFLICT, READER, QUEUE_FULL})
+OF_BACKEND = frozenset({CONFLICT, QUEUE_FULL})  # without one they are nobody's
 
 
 def settle(draft: Draft) -> None:

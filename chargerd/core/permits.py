@@ -46,6 +46,8 @@ def entitled(station: Station, outlet: Outlet) -> bool:
     if barred(outlet):
         return False
     tx = visit.tx
+    if tx is not None and tx.unwritten:
+        return False
     if station.window.start == {ENERGY}:  # only power itself lets the transaction begin
         return beginning(station) if tx is None else tx.stopping is None
     return tx is not None and tx.told and tx.stopping is None and tx.reading_by is None

@@ -137,6 +137,7 @@ class Tx:
     begin: MeterReading | None = None
     token: Token | None = None  # as told
     state: ChargingState = ChargingState.IDLE  # as told
+    unwritten: bool = False  # the disk has failed to take its begin: no energy flows before it has
     stopping: Stopping | None = None
 
 

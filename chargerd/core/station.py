@@ -183,9 +183,8 @@ def _take(draft: Draft, event: Event) -> None:
             draft.set(cards=MappingProxyType({id.casefold(): group for id, group in cards}))
         case PowerRestored():
             _restored(draft, event)
-        case Storage(works):
-            others = draft.state.faults - {"StorageFailure"}
-            draft.set_faults(0, others if works else others | {"StorageFailure"})
+        case Storage():
+            _stored(draft, event)
         case Stop():
             draft.set(stopped=True, next_boot=draft.state.next_boot or BootCause.UNKNOWN)
         case Wake():
@@ -305,6 +304,14 @@ def _set(draft: Draft, values: tuple[tuple[str, str], ...]) -> None:
         known.forget(draft)
 
 
+def _stored(draft: Draft, event: Storage) -> None:
+    others = draft.state.faults - {"StorageFailure"}
+    draft.set_faults(0, others if event.works else others | {"StorageFailure"})
+    for rank, found in draft.visits():
+        if found.tx is not None and (event.works or found.tx.uid in event.unwritten):
+            draft.set_tx(rank, unwritten=not event.works)
+
+
 def _restored(draft: Draft, event: PowerRestored) -> None:
     """Back from a crash, a restart or a power cut: with the same state, and the reason for what cannot go on."""
     planned, rebooted = draft.state.next_boot, event.rebooted
@@ -322,9 +329,21 @@ def _restored(draft: Draft, event: PowerRestored) -> None:
                     transaction.stop(draft, rank, reason, Cause.POWER_LOSS)
                 draft.set_visit(rank, auth=None)
             draft.set_visit(rank, connect_by=None, plug=0, recalled=found.plug != 0 or found.recalled)
+            _waits_anew(draft, rank)
         elif found.tx is not None and found.tx.told and found.tx.stopping is None:
             transaction.update(draft, rank, Cause.RETURNED)
+        if found.tx is not None:
+            draft.set_tx(rank, unwritten=False)  # where it was read it was written
         transaction.resume(draft, rank)
+
+
+def _waits_anew(draft: Draft, rank: int) -> None:
+    """Who is authorised, and has no vehicle yet, has the whole time for it once more: this boot's clock is another."""
+    visit = draft.visit(rank)
+    assert visit is not None
+    if visit.auth is not None and not visit.recalled and not visit.parted:
+        timeout = draft.state.variables.get_int("connection_timeout")
+        draft.set_visit(rank, connect_by=draft.now.mono + timeout)
 
 
 def _resumable(draft: Draft, rank: int, away: float | None) -> bool:

@@ -72,17 +72,32 @@ def offered(outlet: Outlet) -> bool:
     return permit is not None and permit[1] >= LOWEST_AMPS
 
 
+def hindered(station: Station) -> str:
+    """What keeps anything from beginning: storage, queue-full, history-lost, reset; "" where nothing does."""
+    if not station.storage:
+        return "storage"
+    if QUEUE_FULL in station.faults:
+        return "queue-full"
+    if station.site.waits and HISTORY_LOST in station.faults:
+        return "history-lost"
+    return "reset" if station.stopped or station.reset is not None else ""
+
+
 def beginning(station: Station) -> bool:
     """May anything new begin: it can be written down, and the program is not about to leave."""
-    waits = station.site.waits and HISTORY_LOST in station.faults
-    takes = station.storage and QUEUE_FULL not in station.faults
-    return takes and not waits and not station.stopped and station.reset is None
+    return not hindered(station)
+
+
+def hindered_at(station: Station, outlet: Outlet) -> str:
+    """What keeps a visit from beginning at an outlet without a fault: the words of `hindered`, and unavailable."""
+    if not station.in_service(outlet):
+        return "unavailable"
+    return hindered(station) or ("reset" if leaving(station, outlet) else "")
 
 
 def usable(station: Station, outlet: Outlet) -> bool:
     """May a new visit be served here: operative, no reset waits, known to the guard and without a fault."""
-    begins = station.in_service(outlet) and beginning(station) and not leaving(station, outlet)
-    return begins and outlet.live.known and not blocking(station, outlet)
+    return not hindered_at(station, outlet) and outlet.live.known and not blocking(station, outlet)
 
 
 def leaving(station: Station, outlet: Outlet) -> bool:

@@ -125,7 +125,8 @@ def _tell_started(draft: Draft, rank: int, reading: MeterReading | None) -> None
     auth, state = visit.auth, _first_state(draft, rank, visit)
     if rank != LOBBY and state is not ChargingState.CHARGING:  # Preparing is said before anything else (1.6 §4.9 F2)
         draft.set_live(rank, settling_until=draft.now.mono + BEGINNING)
-    draft.set_tx(rank, told=True, state=state, token=auth.token if auth else None)
+    unwritten = not draft.state.storage  # the disk has failed since its start point was crossed
+    draft.set_tx(rank, told=True, state=state, token=auth.token if auth else None, unwritten=unwritten)
     reservation = used(draft, rank, auth)
     draft.tell(
         Transaction(

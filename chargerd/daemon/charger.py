@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -35,7 +35,7 @@ from chargerd.core.commands import (
     WishLock,
 )
 from chargerd.core.events import AuthorizeAnswered, Event, Fault, GuardLost, PowerRestored, ResetKind, Storage, Wake
-from chargerd.core.records import Faulted, Record, Session
+from chargerd.core.records import Edge, Faulted, Record, Session, Transaction
 from chargerd.core.state import Station, TxWindow
 from chargerd.core.status import QUEUE_FULL, SET_ASIDE
 from chargerd.daemon.clock import Clock
@@ -104,6 +104,7 @@ class Charger:
         self._stepping = False
         self._dead = False
         self._uncommitted = 0
+        self._begun: set[str] = set()  # transactions whose begin is not on the disk yet
         self._held: deque[Command] = deque()  # deeds whose step is in memory only: the disk fails
         self._given: dict[int, SetPermit] = {}  # what the guard was told last; nothing after it was lost
         self._asks = 0
@@ -233,7 +234,9 @@ class Charger:
         if lazy and not later:
             self._put_by(Batch(rows, changes))
         elif writes or later:  # an empty batch waits for those before it
-            self._commit(Batch(rows, changes, sessions), later)
+            begun = {r.tx for r in done.records if isinstance(r, Transaction) and r.edge is Edge.STARTED}
+            self._begun |= begun
+            self._commit(Batch(rows, changes, sessions), later, begun)
         if done.state.variables is not old.variables:
             self.on_variables()
         for watch in list(self.watchers):
@@ -344,13 +347,13 @@ class Charger:
 
     # ---- the disk
 
-    def _commit(self, batch: Batch, later: Sequence[Command] = ()) -> None:
+    def _commit(self, batch: Batch, later: Sequence[Command] = (), begun: Collection[str] = ()) -> None:
         if self._lazy is not None:  # it has company now
             self._lazy.cancel()
             self._lazy = None
         self._uncommitted += 1
         future = self._store.submit(batch)
-        future.add_done_callback(lambda done: self._committed(done, later))
+        future.add_done_callback(lambda done: self._committed(done, later, begun))
 
     def _put_by(self, batch: Batch) -> None:
         self._store.put_by(batch)
@@ -364,19 +367,20 @@ class Charger:
         before, self._fold = self._fold, self.conversation.fold
         return durable.entries("fold", before, self._fold, lambda entry: entry)
 
-    def _committed(self, done: asyncio.Future[None], later: Sequence[Command]) -> None:
+    def _committed(self, done: asyncio.Future[None], later: Sequence[Command], begun: Collection[str]) -> None:
         if done.cancelled() or self._dead:
             return
         self._uncommitted -= 1
         error = done.exception()
         if error is None:
+            self._begun.difference_update(begun)
             self._act_held()
             self._act(later)
         elif isinstance(error, StoreFailed):
             self._unstored(later)
             if self.state.storage:
                 log.error("storage: %s", error)
-                self.feed(Storage(False))
+                self.feed(Storage(False, frozenset(self._begun)))
                 asyncio.get_running_loop().call_later(STORAGE_LOOK, self._look_at_disk)
         else:
             log.critical("the store has ended, and the process with it", exc_info=error)
@@ -404,6 +408,7 @@ class Charger:
             asyncio.get_running_loop().call_later(STORAGE_LOOK, self._look_at_disk)
             return
         log.info("storage works again")
+        self._begun.clear()
         self._act_held()
         self.feed(Storage(True))
 

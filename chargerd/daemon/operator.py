@@ -109,6 +109,7 @@ class Operator:
                 now,
                 self._stamp,
                 self._shown(rank, readings[rank]),
+                self._charger.uncommitted,
             )
             for rank, (_, since) in self._since.items()
         ]
@@ -151,7 +152,9 @@ class Operator:
     async def why(self) -> Json:
         state, now = self._charger.state, self._clock.now()
         return [
-            reasons.why(state, outlet.site.rank, self._guard.truths.get(outlet.site.rank), now)
+            reasons.why(
+                state, outlet.site.rank, self._guard.truths.get(outlet.site.rank), now, self._charger.uncommitted
+            )
             for outlet in state.outlets
         ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from chargerd.core.authorize import admitted
 from chargerd.core.events import (
     BootAnswered,
     CableIn,
@@ -22,7 +23,7 @@ from chargerd.core.events import (
 from chargerd.core.moment import Moment
 from chargerd.core.records import Faulted, LimitChanged, Record, Sampled, Security, Session, Transaction
 from chargerd.core.state import Live, Outlet, Station, Visit
-from chargerd.core.status import LOWEST_AMPS, barred, blocking, charging_state, joint
+from chargerd.core.status import LOWEST_AMPS, barred, blocking, charging_state, hindered, hindered_at, joint
 from chargerd.core.token import Token, recalled
 from chargerd.daemon.charger import Happened
 from chargerd.daemon.store import Session as StoredSession
@@ -34,6 +35,7 @@ from hal.api import MeterReading
 Json = dict[str, Any]
 Stamp = Callable[[Moment], str]
 
+GRAIN = 0.1  # A
 _EVENTS = {CableIn: "cable-in", CableOut: "cable-out", VehicleIn: "vehicle-in", VehicleOut: "vehicle-out"}
 
 
@@ -50,10 +52,11 @@ def outlet(
     now: Moment,
     stamp: Stamp,
     shown: float | None = None,
+    unwritten: bool = False,
 ) -> Json:
     """One outlet. `truth` and `notes` are the guard's newest; None: no guard. `since`: when its status became this.
 
-    `shown`: Wh that the meter itself shows where that is not what is told.
+    `shown`: Wh that the meter itself shows where that is not what is told. `unwritten`: as in `limit`.
     """
     one = state.outlet(rank)
     live, visit = one.live, one.visit
@@ -70,7 +73,7 @@ def outlet(
         "powered": live.powered,
         "locked": None if one.site.tethered else live.locked,
         "offered": live.offered,
-        "limit": limit(state, one, truth),
+        "limit": limit(state, one, truth, unwritten),
         "phases": one.site.phases if notes is None else notes.phases,
         "switching": notes is not None and notes.switching,
         "faults": sorted(live.faults),
@@ -90,12 +93,13 @@ def _lamp(live: Live) -> Json:
     return {"word": str(word), "looks": lamps.of(word).looks}
 
 
-def limit(state: Station, one: Outlet, truth: Truth | None) -> str:
+def limit(state: Station, one: Outlet, truth: Truth | None, unwritten: bool = False) -> str:
     """Why the outlet offers what it offers: the guard's word, and where that is the lease, what is behind it.
 
     The guard's: board, cable, temperature, shedding, fault, evse, pause, self-test, lock, wake-up, phases, digital,
-    unavailable. Ours: no-guard, no-vehicle, fault, no-card, finished, card-refused, meter, stopping, and the sources of
-    `core.limits`.
+    unavailable. Ours: no-guard, no-vehicle, fault, no-card, finished, card-refused, meter, stopping, writing, those of
+    `core.status.hindered_at`, no-backend, and the sources of `core.limits`. `unwritten`: something that happened is
+    not on the disk yet, and what it permits waits for that.
     """
     if truth is None:
         return "no-guard"
@@ -109,14 +113,21 @@ def limit(state: Station, one: Outlet, truth: Truth | None) -> str:
     if visit.tx is not None and visit.tx.stopping is not None:
         return "stopping"
     if visit.auth is None:
-        return "finished" if visit.finished else "no-card"
+        idle = "finished" if visit.finished else "no-card"
+        return hindered_at(state, one) or ("" if admitted(state) else "no-backend") or idle
     if barred(one):
         return "card-refused"
+    if visit.tx is None and (why := hindered(state)):
+        return why
+    if visit.tx is not None and visit.tx.unwritten:
+        return "storage"
     if visit.tx is not None and (not visit.tx.told or visit.tx.reading_by is not None):
         return "meter"
+    permitted = live.permit[1] if live.permit is not None else 0.0
+    if unwritten and permitted > truth.offered + GRAIN:
+        return "writing"
     if live.limit is not None:
         return live.limit[2]
-    permitted = live.permit[1] if live.permit is not None else 0.0
     if permitted >= LOWEST_AMPS and permitted >= min(one.site.amps, live.cable_amps or one.site.amps):
         return "cable" if permitted < one.site.amps else "outlet"
     return "station"

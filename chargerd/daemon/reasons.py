@@ -19,8 +19,8 @@ Json = dict[str, Any]
 _SOON = 0.01  # s after a change
 
 
-def why(state: Station, rank: int, truth: Truth | None, now: Moment) -> Json:
-    """One outlet. `decides` is the word of `picture.limit`; amperes are per phase.
+def why(state: Station, rank: int, truth: Truth | None, now: Moment, unwritten: bool = False) -> Json:
+    """One outlet. `decides` is the word of `picture.limit`, as is `unwritten`; amperes are per phase.
 
     limits: of the outlet alone, and those of the station, which all share: source, amps, profile, age (s since the
     profile was accepted), changes (s until it becomes another by itself) and then (its amps after that, null: none).
@@ -36,7 +36,7 @@ def why(state: Station, rank: int, truth: Truth | None, now: Moment) -> Json:
         "permitted": 0.0 if permit is None else permit[1],
         "phases": served.get(rank, outlet.site.phases),
         "uses": sorted(vehicle.uses(outlet, served.get(rank))),
-        "decides": picture.limit(state, outlet, truth),
+        "decides": picture.limit(state, outlet, truth, unwritten),
         "needs": weighed.cases[rank].want.least if rank in weighed.cases else None,
         "share": weighed.aims.get(rank),
         "sharing": sorted(other for other in served if other != rank),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from chargerd.core.durable import restore, rows
 from chargerd.core.events import Fault, GuardLost, LinkDown, Power, PowerRestored
 from chargerd.core.records import Cause, Edge, Faulted, Reason, Session
 from chargerd.core.state import Live
-from chargerd.core.status import Joint
+from chargerd.core.status import Joint, beginning
 from chargerd.core.variables import Variables
 from tests.core.desk import Desk
 from tests.core.test_flow import ANN, BOB, plug_in, tap
@@ -106,3 +107,13 @@ def test_the_lobby_cache_and_cards_survive() -> None:
     assert new.state.cache.keys() == {ANN.id.casefold()}
     assert new.state.outlet(1).live != Live()
     assert BOB.id.casefold() not in new.state.cache
+
+
+def test_what_only_a_backend_can_end_ends_without_one() -> None:
+    names = frozenset({"QueueFull", "LocalListConflict", "ReaderFailure"})
+    state = replace(Desk().state, faults=names, reported=names)
+    kept = rows(state)
+    assert restore(state.site, kept, Variables()).faults == names
+    alone = restore(replace(state.site, backend=False), kept, Variables())
+    assert alone.faults == {"ReaderFailure"}
+    assert beginning(alone)

@@ -35,7 +35,9 @@ from chargerd.core.events import (
     VehicleOut,
     Wake,
 )
+from chargerd.core.records import ChargingState
 from chargerd.core.state import OutletSite, Site
+from chargerd.core.status import charging_state
 from chargerd.core.token import Token
 from chargerd.core.variables import Variables
 from chargerd.daemon.charger import LAZY, Charger
@@ -84,6 +86,7 @@ class Rig:
 
     def __init__(self, path: Path, version: Version | None = None, outlets: int = 1, **variables: str) -> None:
         self.loop = asyncio.get_running_loop()
+        self.meter_takes = 0.0
         self.broken = False
         self.commits = 0
         disk = Disk.open(path / "chargerd.db", inline=True, gate=self._gate)
@@ -144,7 +147,8 @@ class Rig:
     def show(self, command: Show) -> None: ...
 
     def ask(self, rank: int) -> None:
-        self.loop.call_soon(self.feed, Metered(rank, MeterReading(self.loop.time(), self.register), True))
+        reading = Metered(rank, MeterReading(self.loop.time(), self.register), True)
+        self.loop.call_later(self.meter_takes, self.feed, reading)
 
     def send(self, frame: str) -> bool:
         self.wire.append(json.loads(frame))
@@ -311,8 +315,12 @@ def test_without_the_disk_what_runs_goes_on_and_nothing_new_starts(tmp_path: Pat
     scene(play, tmp_path, outlets=2)
 
 
-def test_what_waited_for_the_disk_is_done_when_it_works_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("meter_takes", [0.0, 0.05])
+def test_what_waited_for_the_disk_is_done_when_it_works_again(tmp_path: Path, meter_takes: float) -> None:
+    """The disk fails with the begin, or while its register is read."""
+
     async def play(rig: Rig) -> None:
+        rig.meter_takes = meter_takes
         rig.truth()
         rig.plug()
         rig.broken = True
@@ -322,6 +330,7 @@ def test_what_waited_for_the_disk_is_done_when_it_works_again(tmp_path: Path) ->
         assert not rig.charger.state.storage and rig.amps == 0
         await asyncio.sleep(10)
         assert rig.amps == 0
+        assert charging_state(rig.charger.state.outlet(1)) is ChargingState.SUSPENDED_EVSE
         rig.broken = False
         rig.disk.submit(Batch({"any": 1}))
         await asyncio.sleep(2)

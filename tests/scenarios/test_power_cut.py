@@ -213,6 +213,31 @@ def test_a_transaction_that_began_with_the_cable(tmp_path: Path, resume: bool) -
     play(story, tmp_path, "2.0.1", settings=(RESUME if resume else "[ocpp2]\n") + points)
 
 
+@pytest.mark.req("TxCtrlr.ResumptionTimeout", "E03.FR.05")
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize("comes", [False, True])
+def test_who_is_authorised_and_has_no_vehicle_yet_is_waited_for_as_long_as_ever(
+    tmp_path: Path, version: str, comes: bool
+) -> None:
+    points = '"TxCtrlr.TxStartPoint" = "Authorized"\n"TxCtrlr.TxStopPoint" = "Authorized"\n'
+
+    async def story(at: Round) -> None:
+        await at.tap()
+        await at.until(lambda: at.starts() == 1)
+        await at.cut(120.0)
+        await at.accepted()
+        await at.wait(40.0)
+        assert at.ends() == []
+        if comes:
+            await at.plug()
+            await at.until(lambda: at.whole.world.outlets[0].closed)
+            await at.tap()
+        await at.wait(30.0)
+        assert at.ends() == [("Local", "StopAuthorized") if comes else ("Timeout", "EVConnectTimeout")]
+
+    play(story, tmp_path, version, settings=RESUME + points)
+
+
 @pytest.mark.req("1.6 §7.36")
 @each_version
 def test_an_orderly_restart_of_the_computer_is_no_power_cut(tmp_path: Path, version: str) -> None:
