@@ -181,6 +181,12 @@ class OutletConfig:
         pattern=rf"none|{MONIKER}",
         example="sim:/run/chargerd/world.sock?outlet=1",
     )
+    phase_switch: str = _key(
+        "profile",
+        "With a second contactor, charge on one phase: never, where a charging profile names one, or (auto) also where "
+        "one in W leaves too little for three.",
+        choices=("never", "profile", "auto"),
+    )
     min_amps: float = _key(
         6.0, "Below this the outlet pauses: what the vehicles here do not charge with.", unit="A", low=6, high=32
     )
@@ -325,7 +331,6 @@ class Config:
             "station_vendor": self.station.vendor,
             "station_model": self.station.model,
             "station_serial": self.station.serial,
-            "phase_switching": "false",
             "station_phases": str(max(outlet.phases for outlet in self.outlets)),
             "security_profile": security_profile(self.csms.url, self.csms.password),
         }

@@ -75,6 +75,16 @@ class OutletTruth:
     locked: bool
     offered: float
     faults: tuple[str, ...]
+    withheld: bool = False  # the guard offers nothing of what is permitted, for a while and for reasons of its own
+
+
+@dataclass(frozen=True, slots=True)
+class PhasesTold:
+    """So many phases reach the vehicle; `switching`: the guard can make them one, or all that are wired."""
+
+    outlet: int
+    phases: int
+    switching: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,7 +399,7 @@ class Wake:
 
 
 Event = (
-    CableIn | CableOut | VehicleIn | VehicleOut | VehicleReady | Power | Fault | OutletTruth | GuardLost
+    CableIn | CableOut | VehicleIn | VehicleOut | VehicleReady | Power | Fault | OutletTruth | PhasesTold | GuardLost
     | TokenSeen | CardUnusable | Metered | Bay
     | LinkUp | LinkDown | BootAnswered | AuthorizeAnswered | TransactionAnswered
     | RemoteStart | RemoteStop | UnlockAsked | AvailabilityAsked | ResetAsked

@@ -89,9 +89,14 @@ def per_phase(limit: float, unit: Unit, volts: float, phases: int) -> float:
     return limit if unit is Unit.AMPERES else limit / (volts * phases)
 
 
+def switches(outlet: Outlet) -> bool:
+    """Can and may its phases be switched?"""
+    return outlet.live.switching and outlet.site.switching is not Switching.NEVER and outlet.site.phases > 1
+
+
 def counted(outlet: Outlet, period: Period, flows: int) -> int:
     """By how many phases a limit in watts is divided; `flows`: on how many current may flow."""
-    if outlet.site.switching is not Switching.NEVER:
+    if switches(outlet):
         return flows
     return max(min(period.phases or ALL, outlet.site.phases), flows)
 

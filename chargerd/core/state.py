@@ -204,6 +204,7 @@ class Live:
     resting: bool = False  # and that for so long that it has paused
     locked: bool = False
     offered: float = 0.0
+    withheld: bool = False  # the guard offers nothing of what is permitted: heat, load shedding, phases that switch
     faults: frozenset[str] = frozenset()
     bay: bool | None = None  # its parking bay is taken; None: no detector has spoken yet
     reading: MeterReading | None = None
@@ -212,6 +213,8 @@ class Live:
     settling_until: float | None = None  # monotonic; power was just offered or went off: the last word stands
     permit: tuple[int, float, int, bool] | None = None  # plug, amps, phases, available: as last commanded
     ebb: tuple[float, float] | None = None  # amperes that the vehicle may still take, until then (monotonic)
+    switching: bool = False  # the guard can make its phases one, or all that are wired
+    phases: int | None = None  # that reach the vehicle, where the guard says so
     limit: tuple[float, int, str] | None = None  # amperes, phases, source: as last told of the transaction
     manners: Manners = Manners()
     lock: bool | None = None  # as last wished

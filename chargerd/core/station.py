@@ -22,6 +22,7 @@ from chargerd.core import (
     limits,
     local_list,
     metering,
+    permits,
     power,
     reservation,
     transaction,
@@ -51,6 +52,7 @@ from chargerd.core.events import (
     ListSent,
     Metered,
     OutletTruth,
+    PhasesTold,
     Power,
     PowerRestored,
     ProfilesCleared,
@@ -121,6 +123,8 @@ def _take(draft: Draft, event: Event) -> None:
             draft.set_faults(rank, present | {name} if active else present - {name})
         case OutletTruth():
             _truth(draft, event)
+        case PhasesTold(rank, phases, switching):
+            draft.set_live(rank, phases=phases, switching=switching)
         case GuardLost():
             for rank in draft.ranks():
                 live = draft.outlet(rank).live
@@ -242,6 +246,7 @@ def _metered(draft: Draft, event: Metered) -> None:
 
 def _truth(draft: Draft, event: OutletTruth) -> None:
     own = draft.outlet(event.outlet).live.faults & faults.OWN
+    withheld = draft.outlet(event.outlet).live.withheld
     draft.set_live(
         event.outlet,
         known=True,
@@ -252,7 +257,10 @@ def _truth(draft: Draft, event: OutletTruth) -> None:
         powered=event.powered,
         locked=event.locked,
         offered=event.offered,
+        withheld=event.withheld,
     )
+    if withheld and not event.withheld and not event.powered:
+        draft.set_live(event.outlet, settling_until=draft.now.mono + permits.SETTLING)
     if not event.powered:
         power.drawn(draft, event.outlet, None)
     draft.set_faults(event.outlet, (own - {faults.GUARD_LOST}) | frozenset(event.faults))

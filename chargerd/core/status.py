@@ -67,9 +67,9 @@ def barred(outlet: Outlet) -> bool:
 
 
 def offered(outlet: Outlet) -> bool:
-    """May the vehicle take current now, as far as the daemon is concerned?"""
+    """May the vehicle take current now, or could it if it wanted to?"""
     permit = outlet.live.permit
-    return permit is not None and permit[1] >= LOWEST_AMPS
+    return permit is not None and permit[1] >= LOWEST_AMPS and not outlet.live.withheld
 
 
 def hindered(station: Station) -> str:

@@ -5,7 +5,8 @@
 - One that was offered power and takes none is *sated*: where there is not enough for all it comes last, and is offered
   no more than it needs to begin again, until it does.
 - Its phases are reduced to one where a profile names one, or (`Switching.AUTO`) where watts suffice for one phase and
-  not for three. The guard does that with power off; so only a few times in a session, and not in a row.
+  not for three; at once, for until the guard has switched them, with power off, it offers nothing. They are made three
+  again only a few times in a session, and not soon after: one phase in use is better than another pause.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chargerd.core.draft import Draft
-from chargerd.core.limits import ALL, per_phase
+from chargerd.core.limits import ALL, per_phase, switches
 from chargerd.core.profiles import Unit
 from chargerd.core.records import ChargingState
 from chargerd.core.schedule import Force
@@ -70,7 +71,7 @@ def uses(outlet: Outlet, phases: int | None = None) -> frozenset[int]:
 def wanted_phases(outlet: Outlet, found: tuple[Force, ...], policy: Policy, least: float) -> int:
     """How many phases the limits in force ask for; `least` amperes are of use to the vehicle."""
     site = outlet.site
-    if site.switching is Switching.NEVER or site.phases == 1:
+    if not switches(outlet):
         return site.phases
     for force in found:
         if force is None:
@@ -86,16 +87,20 @@ def wanted_phases(outlet: Outlet, found: tuple[Force, ...], policy: Policy, leas
 
 
 def switch(draft: Draft, rank: int, wanted: int) -> int:
-    """The phases to permit: as wanted, where it is not too soon, nor once too often, for the vehicle of this plug."""
-    outlet, policy = draft.outlet(rank), draft.state.site.policy
+    """The phases to permit to the vehicle of this plug: more of them only where it is not too soon nor too often."""
+    outlet, policy, now = draft.outlet(rank), draft.state.site.policy, draft.now.mono
     live, manners = outlet.live, outlet.live.manners
-    if live.permit is None or live.permit[0] != live.plug or live.permit[2] == wanted:
+    had = live.permit[2] if live.permit is not None and live.permit[0] == live.plug else None
+    if had == wanted or not switches(outlet):
         return wanted
-    if not (live.powered or manners.phases or manners.switches):  # it has had no power yet
+    if had is None or not (live.powered or manners.phases or manners.switches):  # the first choice, or a better one
+        _keep(draft, rank, replace(manners, switched_at=now))
         return wanted
-    now, last = draft.now.mono, manners.switched_at
-    if manners.switches >= policy.switches or (last is not None and now - last < policy.switch_rest):
-        return live.permit[2]
-    changed = replace(manners, switches=manners.switches + 1, switched_at=now, phases=frozenset(), surely=False)
-    _keep(draft, rank, replace(changed, since=None))
+    last = manners.switched_at
+    if live.phases == wanted:  # the guard has not switched them yet, and need not
+        return wanted
+    if wanted > had and (manners.switches >= policy.switches or (last is not None and now - last < policy.switch_rest)):
+        return had
+    again = replace(manners, switches=manners.switches + 1, switched_at=now, phases=frozenset(), surely=False)
+    _keep(draft, rank, replace(again, since=None))
     return wanted

@@ -25,6 +25,7 @@ from chargerd.core.events import (
     Fault,
     GuardLost,
     OutletTruth,
+    PhasesTold,
     Power,
     VehicleIn,
     VehicleOut,
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 RENEW_EVERY = 1.0
 RETRY = 0.5
+_WITHHELD = ("temperature", "shedding", "phases")  # limits that are no doing of the vehicle
 Position = tuple[int, int]  # epoch of the guard, number of its last event that was processed
 Feed = Callable[[Event, Position | None], None]
 
@@ -201,7 +203,10 @@ class GuardLink:
                 else:
                     self._truth(word)
             case lease.Notes():
+                before = self.notes.get(word.outlet)
                 self.notes[word.outlet] = word
+                if before is None or (before.phases, before.switching) != (word.phases, word.switching):
+                    self._feed(PhasesTold(word.outlet, word.phases, word.switching), None)
             case lease.Vitals():
                 self.vitals = word
             case lease.Refused(what=what, why=why) if self.connected:
@@ -253,6 +258,7 @@ class GuardLink:
                 word.locked,
                 word.offered,
                 word.faults,
+                withheld=word.offered == 0.0 and word.limit in _WITHHELD,
             ),
             None,
         )

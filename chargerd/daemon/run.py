@@ -25,9 +25,10 @@ from chargerd import __version__
 from chargerd.config_schema import MOST_AMPS, NO_BAY, NO_METER, Config, security_profile
 from chargerd.core import durable
 from chargerd.core.events import Fault, SecurityNoticed, Stop
+from chargerd.core.limits import switches
 from chargerd.core.moment import Moment
 from chargerd.core.register import VOLTS
-from chargerd.core.state import OutletSite, Policy, Site, Station, TxWindow
+from chargerd.core.state import OutletSite, Policy, Site, Station, Switching, TxWindow
 from chargerd.core.status import HISTORY_LOST, Joint, joint
 from chargerd.daemon.backend import Backend, LinkMaker
 from chargerd.daemon.charger import Charger
@@ -218,6 +219,7 @@ class Daemon:
         password = self.config.csms.password if self._backend is None else self._backend.password
         facts["security_profile"] = security_profile(self.config.csms.url, password)
         words = {o.site.rank: _word(state, o.site.rank) for o in state.outlets}
+        facts["phase_switching"] = _bool(any(switches(outlet) for outlet in state.outlets))
         facts["station_state"] = "Available" if state.operative else "Unavailable"
         facts["station_problem"] = _bool(bool(state.faults) or all(o.live.faults for o in state.outlets))
         for outlet in state.outlets:
@@ -309,6 +311,7 @@ def _site(config: Config) -> Site:
             o.bay != NO_BAY,
             o.min_amps,
             o.begin_amps,
+            Switching(o.phase_switch),
         )
         for rank, o in enumerate(config.outlets, 1)
     )
@@ -322,6 +325,8 @@ def _site(config: Config) -> Site:
         offline=_most(rules.offline_amps),
         offline_after=rules.offline_after,
         unknown=rules.unknown_time == "lowest",
+        switches=config.protection.phase_switches,
+        switch_rest=config.protection.phase_rest,
     )
     return Site(outlets, config.station.max_amps, config.backend, free, window=local, waits=waits, policy=policy)
 

@@ -173,8 +173,8 @@ class Guard:
             if not bay.settled:
                 continue
             if bay.due and self._version:
+                words += [bay.notes] if self._version >= NEWS_SINCE else []  # first: a permit follows the truth
                 words.append(bay.truth)
-                words += [bay.notes] if self._version >= NEWS_SINCE else []
             bay.due = False
         if self._vitals is not None and self._vitals_due and self._version >= NEWS_SINCE:
             self._vitals_due = False

@@ -22,10 +22,11 @@ def configuration(
     max_amps: float | None = None,
     metered: bool = True,
     readers: Sequence[int | None] = (None,),
+    each: str = "",
 ) -> str:
     """TOML. `url` of the backend or `none`; `world` is the path of its socket; each outlet is an EVSE of its own.
 
-    `readers`: one each, at this EVSE, or for the whole station.
+    `each`: more keys of every outlet's table. `readers`: one each, at this EVSE, or for the whole station.
     """
     fixed = str(tethered).lower()
 
@@ -46,6 +47,7 @@ def configuration(
         f'[guard]\nboard = "sim:{world}"',
         *(
             f'[[outlet]]\nevse = {n}\namps = 32\ntethered = {fixed}\nmeter = "{meter(n)}"'
+            + f"\n{each}"
             + (f'\nbay = "sim:{world}?outlet={n}"' if bays else "")
             for n in range(1, outlets + 1)
         ),

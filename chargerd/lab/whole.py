@@ -138,7 +138,8 @@ class MemoryLink:
 class Whole:
     """`state_dir` holds the database. `link` None: a memory link to `csms`; no `csms`: a charger without a backend.
 
-    `boots`: number of this boot of the machine, where the directory has seen others.
+    `switching`: with second contactors. `each`: more keys of every outlet's table. `boots`: number of this boot of the
+    machine, where the directory has seen others.
     """
 
     def __init__(
@@ -164,6 +165,8 @@ class Whole:
         metered: bool = True,
         readers: Sequence[int | None] = (None,),
         boots: int = 1,
+        switching: bool = False,
+        each: str = "",
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.csms, self._link, self._gate, self._inline, self._control = csms, link, gate, inline, control
@@ -179,6 +182,7 @@ class Whole:
             max_amps=max_amps,
             metered=metered,
             readers=readers,
+            each=each,
         )
         self.config = parse(site + settings)
         self._setup = GuardSetup(
@@ -187,7 +191,8 @@ class Whole:
                 for o in self.config.outlets
             )
         )
-        self.world = World([SimOutlet(tethered=tethered)] * outlets, self.loop.time, watchdog=math.inf)
+        fitted = [SimOutlet(tethered=tethered, switching=switching)] * outlets
+        self.world = World(fitted, self.loop.time, watchdog=math.inf)
         self.wall: Callable[[], float] = lambda: EPOCH + self.loop.time()
         self.trusted: Callable[[], bool] = lambda: True
         self.on_turn: Callable[[float], None] = lambda now: None
