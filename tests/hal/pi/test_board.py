@@ -321,11 +321,15 @@ def test_closed_it_leaves_everything_safe() -> None:
     board, bench = made()
     (outlet,) = board.outlets
     outlet.contactor.close()
+    assert outlet.second is not None
+    outlet.second.close()
     outlet.pilot.pwm(0.266)
     turn(board, bench)
     assert bench.lines[24].on and bench.generators[0].duty == 0.266
     bench.failing = True
+    bench.history.clear()
     board.close()
+    assert [pin for _, pin, on in bench.history if pin in (24, 25) and not on] == [24, 25]
     assert not bench.lines[24].on and bench.generators[0].duty == 1.0
     assert {23, 24, 17, 19, 20, 21, 27, 22} <= set(bench.closed)
 
