@@ -207,6 +207,24 @@ def test_with_every_wire_broken_all_reads_as_danger(rig: Rig) -> None:
     assert outlet.inputs.emergency_stop() and outlet.inputs.pen_fault() and outlet.inputs.shed()
 
 
+def level(rig: Rig, pin: int, at: float) -> bool:
+    """Of a pin just before that moment."""
+    return next((high for when, high in reversed(history(rig, pin)) if when < at - 1e-6), False)
+
+
+def test_the_second_contactor_moves_with_the_first_open_only(rig: Rig) -> None:
+    charge(rig)
+    rig.state = "A"
+    rig.run(0.2)
+    rig.ohms = 1e9
+    rig.run(1.0)
+    moves = history(rig, SECOND)[1:]
+    assert [closing for _, closing in moves] == [True, False]
+    assert moves[0][0] < rises(rig, ENABLE)[0]
+    assert moves[1][0] >= falls(rig, ENABLE)[-1] + SWING, "its contact has shown that it is open"
+    assert not any(level(rig, ENABLE, at) for at, _ in moves)
+
+
 def overlap(rig: Rig, one: int, other: int) -> bool:
     level = {one: False, other: False}
     changes = [(at, high, pin) for pin in level for at, high in history(rig, pin)[1:]]
