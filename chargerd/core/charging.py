@@ -15,7 +15,7 @@ from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import CompositeAsked, ProfilesCleared, ProfileSet
 from chargerd.core.limits import ALL, outlet_chain, own_amps, station_amps, station_chain
 from chargerd.core.profiles import STATION, Bounds, Installed, Profile, Purpose, Unit, cleared, flaw, installed, running
-from chargerd.core.schedule import Force, segments
+from chargerd.core.schedule import Force, second, segments
 from chargerd.core.state import Outlet, Station, Tx
 from chargerd.core.variables import Variables
 from chargerd.core.vehicle import uses
@@ -122,7 +122,7 @@ def composite(draft: Draft, event: CompositeAsked) -> None:
     if not 0 <= event.place <= len(state.outlets) or event.duration <= 0 or unit not in allowed.units:
         draft.do(Answer(event.ask, Outcome.REJECTED, lasting=False))
         return
-    start, end = floor(now.wall), floor(now.wall) + min(event.duration, LONGEST_COMPOSITE)
+    start, end = second(now), second(now) + min(event.duration, LONGEST_COMPOSITE)
     outlets = state.outlets if event.place == STATION else (state.outlet(event.place),)
     chains = [station_chain(state, now), *(outlet_chain(state, outlet, now) for outlet in outlets)]
     ways = [(outlet, len(uses(outlet))) for outlet in outlets]

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from math import floor, inf
+from math import inf
 
 from chargerd.core.moment import Moment
 from chargerd.core.profiles import STATION, Installed, Period, Profile, Purpose, Unit
-from chargerd.core.schedule import Chain, Force, due, force, lay
+from chargerd.core.schedule import Chain, Force, due, force, lay, second
 from chargerd.core.state import Outlet, Station, Switching
 
 ALL = 3  # phases, where nobody says how many (K01.FR.49)
@@ -125,7 +125,7 @@ def of_outlet(station: Station, outlet: Outlet, now: Moment, flows: int) -> list
     """Those that bound one outlet alone; `flows`: on how many phases current may flow."""
     policy = station.site.policy
     chain = outlet_chain(station, outlet, now)
-    found = force(chain, floor(now.wall))
+    found = force(chain, second(now))
     amps = own_amps(station, outlet, found, flows)
     limits = [Limit(Source.OUTLET, outlet.site.amps)]
     if outlet.live.cable_amps:
@@ -150,7 +150,7 @@ def _offline_at(station: Station) -> float | None:
 def of_station(station: Station, now: Moment, flows: int) -> list[Limit]:
     """Those that bound the sum over the outlets, on each phase; `flows` as in `station_amps`."""
     chain = station_chain(station, now)
-    found = force(chain, floor(now.wall))
+    found = force(chain, second(now))
     limits = [Limit(Source.STATION, station.site.max_amps)]
     if found is not None:
         limits.append(Limit(Source.STATION_PROFILE, station_amps(station, found, flows), found[0], due(chain, now)))

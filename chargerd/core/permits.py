@@ -26,7 +26,7 @@ from chargerd.core.limits import (
 from chargerd.core.moment import Moment
 from chargerd.core.points import ENERGY
 from chargerd.core.records import LimitChanged
-from chargerd.core.schedule import Force, force
+from chargerd.core.schedule import Force, force, second
 from chargerd.core.sharing import Want, share, station_phases
 from chargerd.core.state import Live, Outlet, Station
 from chargerd.core.status import LOWEST_AMPS, barred, beginning, blocking
@@ -97,7 +97,7 @@ def _case(station: Station, outlet: Outlet, now: Moment, phases: int) -> Case:
     used = vehicle.uses(outlet, phases)
     limit = least(of_outlet(station, outlet, now, len(used)))
     loads = station_phases(station.variables.get_text("phase_rotation"), outlet.site.rank, used)
-    found = force(outlet_chain(station, outlet, now), math.floor(now.wall))
+    found = force(outlet_chain(station, outlet, now), second(now))
     return Case(limit, Want(limit.amps, _useful(station, outlet, found, limit.amps, len(used)), loads))
 
 
@@ -154,11 +154,11 @@ def _had(live: Live) -> float:
 
 def _phases(draft: Draft, rank: int) -> int:
     """How many phases the outlet is to have now."""
-    state, outlet, second = draft.state, draft.outlet(rank), math.floor(draft.now.wall)
+    state, outlet, t = draft.state, draft.outlet(rank), second(draft.now)
     chains = [outlet_chain(state, outlet, draft.now)]
     if len(state.outlets) == 1:
         chains.append(station_chain(state, draft.now))
-    forces = tuple(force(chain, second) for chain in chains)
+    forces = tuple(force(chain, t) for chain in chains)
     needs = max(LOWEST_AMPS, outlet.site.least)
     return vehicle.switch(draft, rank, vehicle.wanted_phases(outlet, forces, state.site.policy, needs))
 

@@ -28,6 +28,7 @@ from chargerd.core.moment import Moment
 from chargerd.core.profiles import Installed, Kind, Period, Profile, Purpose, Recurrency
 
 DAY, WEEK = 86_400, 7 * 86_400
+GRAIN = 1e-6  # s; a wall clock has no finer one as a float
 _MONDAY = 4 * DAY  # 5 January 1970
 _START = attrgetter("start")
 _EVERY = {Recurrency.DAILY: DAY, Recurrency.WEEKLY: WEEK}
@@ -40,7 +41,7 @@ class Laid:
     profile: Profile
     origin: int
     lowest: Period | None = None
-    lead: float = 0.0  # s by which its seconds begin before those of the wall clock
+    into: float = 0.0  # s since the present one of its seconds began
 
     @property
     def every(self) -> int | None:
@@ -92,7 +93,7 @@ class Laid:
 
 
 def lay(one: Installed, now: Moment, since: Moment | None, unknown: bool = True) -> Laid | None:
-    """Lay a profile on the axis, in which `now` lies in second `floor(now.wall)`.
+    """Lay a profile on the axis, in which `now` lies in `second(now)`.
 
     `since`: the start of its transaction, None for one that would begin now. `unknown`: while the clock is not known
     a profile that goes by it counts with its lowest limit, else not at all (None).
@@ -103,9 +104,19 @@ def lay(one: Installed, now: Moment, since: Moment | None, unknown: bool = True)
         lowest = min(profile.schedule.periods, key=lambda period: period.limit)
         return Laid(profile, 0, lowest) if unknown and not ended else None
     if (origin := _fixed(profile)) is not None:
-        return Laid(profile, origin)
+        return Laid(profile, origin, into=now.wall - second(now))
     past = elapsed(one.accepted if profile.purpose is Purpose.STATION_MAX else since, now)
-    return Laid(profile, floor(now.wall) - floor(past), lead=past % 1.0 - now.wall % 1.0)
+    return Laid(profile, second(now) - _whole(past), into=past - _whole(past))
+
+
+def second(now: Moment) -> int:
+    """The second of the axis in which `now` lies."""
+    return _whole(now.wall)
+
+
+def _whole(seconds: float) -> int:
+    """Those that have begun: whoever wakes for one finds it begun, however the sum of the wait was rounded."""
+    return floor(seconds + GRAIN)
 
 
 def _by_clock(profile: Profile) -> bool:
@@ -142,11 +153,11 @@ def force(chain: Chain, t: int) -> Force:
 
 def due(chain: Chain, now: Moment) -> float | None:
     """Seconds from now until the chain may come to something else; None: it will not by itself."""
-    found = []
+    t, found = second(now), list[float]()
     for laid in chain:
-        if (at := laid.after(floor(now.wall))) is not None:
-            found += [at - now.wall, at - laid.lead - now.wall]  # validity goes by the wall clock in any case
-    return min((wait for wait in found if wait > 0), default=None)
+        if (at := laid.after(t)) is not None:
+            found += [at - now.wall, at - t - laid.into]  # validity goes by the wall clock in any case
+    return min(found, default=None)
 
 
 def segments(chains: Sequence[Chain], start: int, end: int, most: int) -> Iterator[tuple[int, tuple[Force, ...]]]:

@@ -129,6 +129,29 @@ def test_the_highest_level_that_is_valid_prevails() -> None:
     assert seen == [10, 10, 10, 8, 8, 10, 20]
 
 
+@pytest.mark.req("1.6 §5.16.4", "1.6 §7.9")
+@settings(deadline=None)
+@given(st.floats(0, 1), st.floats(0, 1), st.sampled_from([Kind.RELATIVE, Kind.ABSOLUTE]), st.integers(1, 99))
+def test_a_period_begins_with_its_second_however_the_clocks_stand(
+    mono: float, wall: float, kind: Kind, after: int
+) -> None:
+    desk = Desk()
+    desk.now += mono
+    desk.wall += wall
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.after(0.3)
+    start = {} if kind is Kind.RELATIVE else {"start": floor(desk.wall)}
+    begun = desk.now if kind is Kind.RELATIVE else desk.now - desk.wall % 1.0
+    sent = profile(purpose=Purpose.STATION_MAX, periods=(Period(0, 16.0), Period(after, 0.0)), kind=kind, **start)
+    assert put(desk, 0, sent) is Outcome.ACCEPTED
+    desk.after(begun + after - desk.now - 1e-3)
+    assert desk.permit() == 16
+    desk.after(2e-3)
+    assert desk.permit() == 0
+
+
 @pytest.mark.req("1.6 §3.12.1")
 def test_the_default_of_an_outlet_replaces_that_of_the_station_there_only() -> None:
     desk = charge(2, max_amps=200.0)
