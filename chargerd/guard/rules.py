@@ -14,7 +14,8 @@ order of the events it says: power off before vehicle out, cable in before vehic
 A daemon that changes its mind all the time gains nothing: X1 stands for 3 s at least, and what it stood with the
 contactor closed adds up to the 6 s until an offer has stood for 5 s.
 
-`wishes.hear` takes in the daemon's words; it changes wishes only, `step` acts on them.
+`wishes.hear` takes in the daemon's words; it changes wishes only, `step` acts on them. What bounds the offer is in
+`limits`, how doubts become faults in `doubts`; `phases`, `wakeup` and `lock` have sequences of their own.
 """
 
 from __future__ import annotations
