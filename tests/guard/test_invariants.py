@@ -148,6 +148,11 @@ class Judge:
         assert bench.out.second is self.second_was
         self.cut = 0
 
+    def grow_old(self) -> None:
+        """As if an hour had passed since the self-test."""
+        self.bench.state = replace(self.bench.state, test_at=self.bench.state.test_at - 3600.0)
+        self.tested_at -= 3600.0
+
     def open(self) -> None:
         self.coil_was, self.opened_at, self.opened_for = False, self.bench.now, self.closed_for
 
@@ -270,15 +275,36 @@ def mishaps() -> st.SearchStrategy[Act]:
             lambda judge: judge.blind(),
             lambda judge: judge.lapse(),
             lambda judge: judge.lapse(3600),
+            lambda judge: judge.grow_old(),
         ]
     )
+
+
+def flickers() -> st.SearchStrategy[Act]:
+    """Wrong in one sample of three, which is no fault yet."""
+
+    def flicker(judge: Judge, name: str, wrong: object) -> None:
+        right = getattr(judge.bench, name)
+        for turn in range(45):
+            setattr(judge.bench, name, right if turn % 3 else wrong)
+            judge.turn()
+        setattr(judge.bench, name, right)
+
+    return st.sampled_from(
+        [("diode", False), ("level", "B"), ("mirror", True), ("second", False), ("tripped", True)]
+    ).map(lambda what: lambda judge: flicker(judge, *what))
 
 
 def good_mornings() -> st.SearchStrategy[Act]:
     """All well, a vehicle in B with a lease, asking or about to ask: from here the next act meets something."""
 
-    def start(judge: Judge, waits: int, asks: bool, phases: int) -> None:
+    def start(judge: Judge, waits: int, asks: bool, phases: int, new: bool, test_takes: float, shaky: bool) -> None:
         bench = judge.bench
+        bench.test_takes = test_takes
+        if new:
+            bench.level = "A"
+            for _ in range(10):
+                judge.turn()
         bench.level, bench.diode, bench.test_result = "B", True, True
         bench.ohms, bench.cabinet, bench.plug, bench.mains = OHMS[32], 20.0, 20.0, (230.0,) * 3
         bench.tripped = bench.emergency = bench.blocked = bench.pin_stuck = bench.pen = bench.shed = False
@@ -286,21 +312,26 @@ def good_mornings() -> st.SearchStrategy[Act]:
         for _ in range(waits):
             judge.turn()
         judge.permit(16.0, Mode.BASIC, 60.0, False, phases)
-        for _ in range(20):
-            judge.turn()
-        bench.level = "C" if asks else "B"
+        for turn in range(45):
+            bench.diode = not shaky or turn % 3 > 0
+            bench.level = "C" if asks and turn >= 20 else "B"
+            if turn < 20 or shaky:
+                judge.turn()
 
     return st.builds(
-        lambda waits, asks, phases: lambda judge: start(judge, waits, asks, phases),
+        lambda *how: lambda judge: start(judge, *how),
         st.sampled_from([20, 260, 320]),
         st.booleans(),
         st.sampled_from([3, 1]),
+        st.booleans(),
+        st.sampled_from([0.7, 3.0]),
+        st.sampled_from([False, False, True]),
     )
 
 
 ACTS = st.lists(
     st.tuples(
-        st.one_of(good_mornings(), levels(), levels(), permits(), mishaps(), mishaps()),
+        st.one_of(good_mornings(), levels(), levels(), permits(), flickers(), mishaps(), mishaps()),
         st.sampled_from([1, 2, 3, 5, 12, 13, 14, 16, 18, 50, 260, 310]),
     ),
     max_size=30,
