@@ -73,7 +73,9 @@ def _figures(case: Case, found: dict[str, Any], note: str) -> list[Figure]:
     vitals = found["vitals"]
     if case.real_time not in (None, vitals["fifo"]):
         raise Trouble("real-time scheduling is not allowed here" if case.real_time else "it is real-time all the same")
-    state = f"{vitals['missed']} turns missed, {vitals['pauses']} pauses in which the hardware let go"
+    state = f"{vitals['missed']} turns missed, {vitals['pauses']} pauses in which the hardware may have let go"
+    if case.board == "pi" and not found["gone"]:
+        state += "; it let nobody charge"
     grown = (
         f"{found['grown'] / 1024:.0f} KiB more than before these turns, the record of them included; "
         f"{vitals['modules']} modules, {vitals['grown']} loaded since READY"
