@@ -124,7 +124,7 @@ def _keep_time(
     told: Told,
 ) -> None:
     log = TroubleLog(_tell, takes(sys.stderr))
-    patience = LATE if board.hold is None else min(LATE, board.hold)
+    holds = LATE if board.hold is None else board.hold
     guard.cycle(time.monotonic())
     guard.feel(watch.vitals(time.monotonic()))
     gc.collect()
@@ -136,8 +136,9 @@ def _keep_time(
     while not (told.stopping or ((told.renewing or guard.leaving) and guard.vacant)):
         now = time.monotonic()
         watch.begin(now, due, PERIOD)
-        if now - board.began > patience:
+        if now - board.began > min(LATE, holds):
             guard.lapse(now)
+        if now - board.began > holds:
             watch.paused(now)
         guard.late, guard.slow = watch.late, watch.slow
         guard.cycle(now)

@@ -120,14 +120,22 @@ def test_a_late_turn_begins_with_a_lapse(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("hold", "pause", "lapses"),
-    [(None, 0.09, 0), (None, 0.11, 1), (0.06, 0.05, 0), (0.06, 0.07, 1), (0.15, 0.09, 0), (0.15, 0.11, 1)],
+    ("hold", "pause", "lapses", "let_go"),
+    [
+        (None, 0.09, 0, 0),
+        (None, 0.11, 1, 1),
+        (0.06, 0.05, 0, 0),
+        (0.06, 0.07, 1, 1),
+        (0.15, 0.09, 0, 0),
+        (0.15, 0.11, 1, 0),
+        (0.15, 0.16, 1, 1),
+    ],
 )
 def test_a_turn_is_late_once_the_hardware_may_have_let_go(
-    monkeypatch: pytest.MonkeyPatch, hold: float | None, pause: float, lapses: int
+    monkeypatch: pytest.MonkeyPatch, hold: float | None, pause: float, lapses: int, let_go: int
 ) -> None:
     turned, seen = keep_time(monkeypatch, pause, hold)
-    assert [what for what, _ in turned.seen].count("lapse") == seen.pauses == lapses
+    assert ([what for what, _ in turned.seen].count("lapse"), seen.pauses) == (lapses, let_go)
 
 
 class Days:
