@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chargerd.lab import limits
 from chargerd.lab.csms import Csms
 from chargerd.lab.desk import Desk
 from chargerd.lab.peer import CallFailed
@@ -20,6 +21,7 @@ TOKENS = ("04A1B2C3", "04D4E5F6")
 LOOK = 0.2  # s between two looks at the world
 PATIENCE = 12.0  # s a driver waits for power, the time of a restart included
 TRIES = 6
+LIMIT = 10.0  # A
 REST = 60.0  # s until everything must be told
 SILENCE = 2.0  # s with nothing more to say
 SETTINGS = "[ocpp16]\nMeterValueSampleInterval = 2\nAllowOfflineTxForUnknownId = true\n"
@@ -119,6 +121,18 @@ class Scene:
                 await asyncio.sleep(seconds)
                 return
         raise Broken(f"outlet {outlet}: no power after {TRIES} tries: {await self.outlet(outlet)}")
+
+    async def limit(self) -> bool:
+        """Ask until the station has accepted a limit for all that charges; False in 2.x, where there is none yet."""
+        place, profile = limits.profile(["0", "default", f"{LIMIT:g}A"], self.csms.clock())
+        for _ in range(TRIES):
+            await self.until(self.accepted, PATIENCE)
+            if self.csms.stations[self.station].version != "ocpp1.6":
+                return False
+            with contextlib.suppress(CallFailed):
+                if await self.desk.set_profile(place, profile) == "Accepted":
+                    return True
+        raise Broken(f"no limit was accepted in {TRIES} tries")
 
     async def stop_by_card(self, outlet: int, token: str) -> None:
         self.phase = "stop"
@@ -317,6 +331,21 @@ async def bad_disk(scene: Scene) -> None:
     await asyncio.sleep(8.0)
 
 
+async def limited(scene: Scene) -> None:
+    """A limit that was accepted holds whatever dies afterwards (1.6 §5.16)."""
+    scene.phase = "limit"
+    promised = await scene.limit()
+    scene.phase = "start"
+    await scene.plug(1)
+    await asyncio.sleep(0.5)
+    await scene.tap(TOKENS[0])
+    await scene.charge(1, lambda: scene.tap(TOKENS[0]))
+    drawn = max((await scene.outlet(1))["amps"])
+    if promised and drawn > LIMIT + 0.1:
+        raise Broken(f"a limit of {LIMIT:g} A was accepted, and the vehicle draws {drawn:.1f} A")
+    await scene.leave(1)
+
+
 @dataclass(frozen=True, slots=True)
 class Story:
     """`cars`: how many are plugged in, each charged once while nothing is cut. `settings`: of the station, in TOML.
@@ -342,6 +371,7 @@ STORIES = {
     "reset": Story(reset),
     "fault": Story(fault, cars=2),
     "queue": Story(queue, cars=3),
+    "limited": Story(limited),
     "resumed": Story(broken_link, settings=RESUME, simulated=True),
     "unknown time": Story(unknown_time, cars=2, simulated=True),
     "bad disk": Story(bad_disk, simulated=True, expects=("storage: ",)),
