@@ -19,6 +19,7 @@ from hal.api import DeviceError
 
 LOCAL = Path("/etc/chargerd")
 MOST_BYTES = 64 * 1024
+MOST = 1 << 63  # of a whole number: TOML itself sets no bound
 T = TypeVar("T")
 
 
@@ -143,6 +144,8 @@ def _value(hint: Any, raw: Any, where: str, bounds: Mapping[str, Any]) -> Any:
         return {str(key): _value(float, item, f"{where}.{key}", bounds) for key, item in raw.items()}
     if is_dataclass(kind):
         return made(kind, raw, where)  # type: ignore[arg-type]
+    if isinstance(raw, int) and not -MOST <= raw <= MOST:
+        raise Mistake(where, "a number of that size is nothing here")
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
         raw = float(raw)
     if type(raw) is not kind or (kind is float and not isfinite(raw)):

@@ -49,6 +49,7 @@ def test_a_table_becomes_a_value() -> None:
         ({"part": {"pin": 1}}, "part.pin: is 1; choose between 2 and 27"),
         ({"part": {"pin": True}}, "part.pin: is True; a whole number is needed"),
         ({"part": {"pin": 3, "ohms": float("nan")}}, "part.ohms: is nan; a number is needed"),
+        ({"part": {"pin": 3, "ohms": 10**400}}, "part.ohms: a number of that size is nothing here"),
         ({"part": 7}, "part: a table is needed"),
         ({"more": 7}, "more: a list is needed"),
         ({"more": [1, "x"]}, "more[2]: is 'x'; a whole number is needed"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hal.api import DeviceError
 from hal.pi import boardfile, wiring
@@ -199,6 +202,32 @@ def test_a_mistake_in_the_second_outlet_has_its_line(tmp_path: Path) -> None:
     line = TWO.splitlines().index("mirror = 27") + 1
     with pytest.raises(DeviceError, match=rf"two\.toml:{line}: outlet\[2\]\.contactor\.mirror: is 17; taken by"):
         boardfile.load(str(tmp_path / "two.toml"))
+
+
+def places(raw: Any, where: str = "") -> list[str]:
+    items = raw.items() if isinstance(raw, dict) else enumerate(raw) if isinstance(raw, list) else ()
+    found = [f"{where}.{key}".removeprefix(".") for key, _ in items]
+    return found + [place for key, value in items for place in places(value, f"{where}.{key}".removeprefix("."))]
+
+
+GOOD = tomllib.loads((HERE / "reference-pi4.toml").read_text())
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just([]), st.just({}), st.just([[{}]])
+)
+
+
+@given(place=st.sampled_from(places(GOOD)), junk=JUNK)
+def test_whatever_stands_there_is_taken_or_refused_by_its_key(place: str, junk: Any) -> None:
+    raw = deepcopy(GOOD)
+    holder, _, last = place.rpartition(".")
+    target: Any = raw
+    for step in holder.split(".") if holder else ():
+        target = target[int(step)] if isinstance(target, list) else target[step]
+    target[int(last) if isinstance(target, list) else last] = junk
+    try:
+        boardfile.parse(raw)
+    except Mistake as e:
+        assert e.key and str(e).startswith(e.key)
 
 
 def test_a_calibration_is_taken(raw: dict[str, Any]) -> None:

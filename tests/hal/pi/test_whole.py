@@ -255,9 +255,15 @@ def test_each_doubt_opens(rig: Rig, doubt: Callable[[Rig], None], within: float)
 
 def test_closed_down_it_leaves_coil_motor_and_pilot_at_rest(rig: Rig) -> None:
     charge(rig)
-    rig.board.outlets[0].lock.engage() if rig.board.outlets[0].lock else None
+    (outlet,) = rig.board.outlets
+    assert outlet.lock is not None and outlet.relay is not None
+    outlet.relay.disconnect()
+    rig.board.exchange()
+    assert rig.pins.pin(26).state
+    outlet.lock.engage()
     rig.board.close()
     assert rig.duty == 1.0
     for pin in (ENABLE, SECOND, ENGAGE, RELEASE, 26):
         assert not rig.pins.pin(pin).state
     assert rig.pins.pin(ENABLE).function == "input", "the pins are let go"
+    assert history(rig, 26)[-1][1] is False
