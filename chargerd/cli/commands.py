@@ -122,7 +122,8 @@ def _status(args: argparse.Namespace, screen: Screen) -> int:
         words = guard_words(_beside(args.socket))
         if words is None:
             raise
-        truths = words["truth"]
+        notes = {word.get("outlet"): word for word in words.get("notes", [])}
+        truths = [{**notes.get(truth["outlet"], {}), **truth} for truth in words["truth"]]
         screen.say({"error": why, "guard": truths}, lambda: show.guard_only(truths, why, screen.ink))
         return 3
     screen.say(answer, lambda: show.status(answer, screen.ink))

@@ -177,7 +177,7 @@ def _outlet(o: Json, now: str, ink: Ink) -> list[str]:
     if o["plug"] or o["offered"]:
         switched = f" on {_count(o['phases'], 'phase', 'phases')}" if o.get("switching") else ""
         lines.append(f"  {o['offered']:.1f} A offered{switched}: {LIMITS.get(o['limit'], o['limit'])}")
-    lines += [f"  {ink.bold('warning')} {name}: {explain(name, o['rank'])}" for name in o.get("warnings", ())]
+    lines += _warnings(o.get("warnings", ()), o["rank"], ink)
     tx = o["transaction"]
     if tx is not None:
         used = "energy unknown" if tx["energy_wh"] is None else f"{_kwh(tx['energy_wh'])} taken"
@@ -245,8 +245,13 @@ def guard_only(truths: Iterable[Json], why: str, ink: Ink) -> str:
         offer = f"{t['offered']:.1f} A offered: {LIMITS.get(t['limit'], t['limit'] or 'no vehicle')}"
         contactor = "contactor closed" if t["closed"] else "contactor open"
         lines += [f"Outlet {t['outlet']}  pilot {t['pilot'] or 'unknown'}, {contactor}", f"  {offer}"]
+        lines += _warnings(t.get("warnings", ()), t["outlet"], ink)
         found += [{"outlet": t["outlet"], "fault": fault} for fault in t["faults"]]
     return "\n".join([*lines, faults(found, ink)])
+
+
+def _warnings(names: Iterable[str], outlet: int, ink: Ink) -> list[str]:
+    return [f"  {ink.bold('warning')} {name}: {explain(name, outlet)}" for name in names]
 
 
 # ---------------------------------------------------------------- lists

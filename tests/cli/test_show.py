@@ -159,6 +159,7 @@ def test_the_link(link: Any, text: str) -> None:
 def test_the_guard_alone() -> None:
     truth = {"outlet": 1, "pilot": "C", "closed": True, "offered": 16.0, "limit": "lease", "faults": []}
     other = {"outlet": 2, "pilot": "", "closed": False, "offered": 0.0, "limit": "", "faults": ["PilotShort"]}
+    other["warnings"] = ["SensorSilent"]
     assert show.guard_only([truth, other], "no control socket", PLAIN) == (
         "chargerd does not answer: no control socket\n"
         "The guard does, and says:\n"
@@ -166,6 +167,8 @@ def test_the_guard_alone() -> None:
         "  16.0 A offered: limited by chargerd's permit\n"
         "Outlet 2  pilot unknown, contactor open\n"
         "  0.0 A offered: no vehicle\n"
+        "  warning SensorSilent: a temperature sensor does not answer, so that 16 A are the most: check its wires; "
+        "ends by itself once its cause is gone\n"
         "Faults\n"
         "  PilotShort, outlet 2: CP is shorted to PE (state E): try without the vehicle, then check cable and socket; "
         "ends by itself once its cause is gone"
@@ -284,6 +287,14 @@ def test_any_json_a_line_each() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert show.spell(seconds) == text
+
+
+def test_phases_and_warnings_of_an_outlet() -> None:
+    outlet = api.outlet(plug=True, offered=16.0, limit="shedding", phases=1, switching=True, warnings=["NoCurrent"])
+    told = show.status(api.status(outlets=[outlet]), PLAIN)
+    assert "  16.0 A offered on 1 phase: limited by load shedding\n" in told
+    assert "  warning NoCurrent: closed for ten minutes, the vehicle asks, and no current flows: it may rest; " in told
+    assert " phase" not in show.status(api.status(outlets=[api.outlet(plug=True)]), PLAIN)
 
 
 def test_colour_is_for_a_screen_only() -> None:
