@@ -1,5 +1,5 @@
 """Every fault and warning by name: what it means, what helps, what ends it. The one table, for the guard's checks, for
-`chargerctl` and for `docs/faults.md`, which `python -m chargerd.faults` prints.
+`chargerctl` and for `hardware/faults.md`, which `python -m chargerd.faults` prints.
 
 Lamps are words of `hal.lamps`.
 """
@@ -311,7 +311,7 @@ by itself, in seconds. Lamps are those of `hal/lamps.py`."""
 
 
 def table() -> Iterator[str]:
-    """`docs/faults.md`, line by line."""
+    """`hardware/faults.md`, line by line."""
     yield from _HEAD.splitlines()
     yield ""
     yield "## The guard's, gravest first"

@@ -72,7 +72,7 @@ PAGE = """\
 # What the lamp says
 
 Printed by `python -m hal.lamps`, from the table by which boards and simulation show it. The guard's words for faults go
-before the others; a fault's word is in `docs/faults.md`. While the machine boots, a reference board is purple.
+before the others; a fault's word is in `hardware/faults.md`. While the machine boots, a reference board is purple.
 
 | word | lamp and buzzer | meaning |
 |---|---|---|"""

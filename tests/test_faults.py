@@ -16,7 +16,7 @@ from hal.lamps import LAMPS
 
 
 def test_the_documentation_is_the_table() -> None:
-    written = Path(__file__).parents[1] / "docs" / "faults.md"
+    written = Path(__file__).parents[1] / "hardware" / "faults.md"
     assert written.read_text().splitlines() == list(faults.table()), f"python -m chargerd.faults > {written.name}"
 
 
