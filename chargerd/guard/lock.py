@@ -7,11 +7,12 @@ from chargerd.guard.setup import OutletSetup
 from chargerd.guard.state import SWING, Said, Sample, State
 
 TRY, TRIES = 1.5, 3
+AGAIN = 60.0  # s; then one try at a time: a plug that is pushed home at last is held, a cable that hung comes free
 PULSE = 0.6  # the motor may run this long: not to be turned round meanwhile
 
 
 def turn(setup: OutletSetup, s: State, x: Sample, now: float, needed: bool, said: list[Said]) -> bool | None:
-    """The motor's command: held before and while the contactor is closed, three tries a goal."""
+    """The motor's command: held before and while the contactor is closed, three tries a goal, then one a minute."""
     if setup.tethered:
         return None
     if x.locked is not None and x.locked is not s.locked:
@@ -27,7 +28,10 @@ def turn(setup: OutletSetup, s: State, x: Sample, now: float, needed: bool, said
         s.lock_goal = None
         return None
     if goal is s.lock_failed:
-        return None
+        if now - s.lock_at < AGAIN:
+            return None
+        s.lock_at = now
+        return goal
     if goal is not s.lock_goal:
         if now - s.lock_at < PULSE:
             return None

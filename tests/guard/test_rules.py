@@ -684,6 +684,23 @@ def test_a_wish_that_is_repeated_does_not_start_the_tries_anew() -> None:
     assert bench.faults() == {"ConnectorLockFailure"}
 
 
+@pytest.mark.parametrize("wish", [True, False])
+def test_what_the_lock_could_not_do_is_tried_once_a_minute_until_it_can(wish: bool) -> None:
+    bench = Bench(SOCKET)
+    bench.ohms, bench.pin = OHMS[32], not wish
+    bench.hear(Lock(1, not wish))
+    bench.run(1.0)
+    bench.pin_stuck = True
+    bench.hear(Lock(1, wish))
+    bench.run(6.0)
+    assert bench.faults() == {"ConnectorLockFailure"}
+    tries = sum(bench.cycle().lock is wish for _ in range(150 * 50))
+    assert tries == 2
+    bench.pin_stuck = False
+    bench.run(60.0)
+    assert (bench.pin, bench.faults()) == (wish, set())
+
+
 def test_no_offer_without_the_lock() -> None:
     bench = Bench(SOCKET)
     bench.ohms, bench.level, bench.pin_stuck = OHMS[32], "C", True
