@@ -74,7 +74,7 @@ class Shelf:
             raise DeviceError(f"{self.kind} file {where}: not TOML: {e}; quote texts, one key a line") from None
         except KeyError as e:
             raise DeviceError(f"{self.kind} file {file}: {e} is missing") from None
-        except (ValueError, TypeError, RecursionError) as e:
+        except (ValueError, TypeError, RecursionError, OverflowError) as e:
             line = _line(text, e.key if isinstance(e, Mistake) else str(e))
             raise DeviceError(f"{self.kind} file {file}{f':{line}' if line else ''}: {e}") from None
 

@@ -11,9 +11,10 @@ import pytest
 
 from hal import tables
 from hal.api import DeviceError
-from hal.tables import Mistake, Shelf, bounded, choice, line_numbers, made
+from hal.pi import boardfile
+from hal.tables import Mistake, bounded, choice, line_numbers, made
 
-SHELF = Shelf("board", "hal.pi", "boards")
+SHELF = boardfile.SHELF
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,10 @@ def refuse(raw: Mapping[str, Any]) -> None:
     raise Mistake("outlet[2].pilot.duty", "is wrong")
 
 
+def overflows(raw: Mapping[str, Any]) -> None:
+    float(10**400)
+
+
 def missing(raw: Mapping[str, Any]) -> None:
     raise KeyError("blocks")
 
@@ -98,6 +103,7 @@ def missing(raw: Mapping[str, Any]) -> None:
         (NESTED, refuse, r"board file .*own\.toml:7: outlet\[2\]\.pilot\.duty: is wrong"),
         ("a = 1\nb = \n", refuse, r"own\.toml:2: not TOML: .*; quote texts"),
         ("a = 1", missing, "'blocks' is missing"),
+        ("a = 1", overflows, r"own\.toml: int too large"),
         ("x = " + "[" * 20_000, refuse, r"own\.toml"),
         ("# " + "x" * tables.MOST_BYTES, refuse, "this is no such file"),
     ],
