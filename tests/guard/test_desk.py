@@ -514,3 +514,32 @@ def test_vitals_are_told_once_and_only_to_who_knows_them() -> None:
     assert not any(isinstance(word, Vitals) for word in table.run(2.0))
     table.guard.feel(vitals[1])
     assert vitals[1] in table.listen()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_notes_are_for_those_who_know_the_word(version: int) -> None:
+    table = Table(1)
+    table.run(1.0)
+    table.guard.connected(table.now)
+    heard = table.tell(Hello(version, "d"), Replay(EPOCH, 0)) + table.run(1.1)
+    notes = [word for word in heard if isinstance(word, lease.Notes)]
+    assert (len(notes) >= 2) is (version == 2)
+    assert set(notes) <= {lease.Notes(1, 3, False)}
+    assert [word for word in heard if isinstance(word, Truth)]
+
+
+def test_a_warning_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(1)
+    table.run(1.0)
+    table.guard.connected(table.now)
+    table.tell(Hello(2, "d"), Replay(EPOCH, 0))
+    monkeypatch.setattr(table.board.lines[0], "celsius", lambda: None)
+    heard = table.run(2.1)
+    assert lease.Notes(1, 3, False, ("SensorSilent",)) in heard
+    assert not table.truth(1).faults
+
+
+def test_a_setup_that_wants_a_relay_needs_one() -> None:
+    setup = GuardSetup((OutletSetup(evse=1, tethered=True, wake_up="disconnect"),))
+    with pytest.raises(DeviceError, match="no relay takes the pilot away; set wake_up to auto, f, x1 or off"):
+        Guard(FakeBoard(True), setup, lambda: 1, EPOCH, "b", lambda latched: True, frozenset(), 0.0)

@@ -149,9 +149,10 @@ class Judge:
         self.cut = 0
 
     def grow_old(self) -> None:
-        """As if an hour had passed since the self-test."""
-        self.bench.state = replace(self.bench.state, test_at=self.bench.state.test_at - 3600.0)
-        self.tested_at -= 3600.0
+        """As if the self-test had been long ago."""
+        long = 3600.0 * self.bench.setup.protection.test_hours + 10.0
+        self.bench.state = replace(self.bench.state, test_at=self.bench.state.test_at - long)
+        self.tested_at -= long
 
     def open(self) -> None:
         self.coil_was, self.opened_at, self.opened_for = False, self.bench.now, self.closed_for
@@ -275,7 +276,7 @@ def mishaps() -> st.SearchStrategy[Act]:
             lambda judge: judge.blind(),
             lambda judge: judge.lapse(),
             lambda judge: judge.lapse(3600),
-            lambda judge: judge.grow_old(),
+            *[lambda judge: judge.grow_old()] * 3,
         ]
     )
 
