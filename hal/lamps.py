@@ -38,7 +38,16 @@ class Pattern:
         return f"{name}, {how}" + (f", {self.beeps} beeps" if self.beeps else "")
 
 
-COLOURS = {"": "dark", "r": "red", "g": "green", "b": "blue", "br": "purple", "bg": "turquoise", "gr": "yellow"}
+COLOURS = {
+    "": "dark",
+    "r": "red",
+    "g": "green",
+    "b": "blue",
+    "br": "purple",
+    "bg": "turquoise",
+    "gr": "yellow",
+    "bgr": "white",
+}
 BEEP = 0.15  # s of tone, and of silence after it
 LAMPS: dict[str, Pattern] = {
     "": Pattern("", "nothing is known yet"),
