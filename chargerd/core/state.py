@@ -156,7 +156,7 @@ class Visit:
     points: frozenset[str] = frozenset()
     tx: Tx | None = None
     finished: bool = False  # a transaction of this visit has ended, and no vehicle has come since
-    doubtful: bool = False  # when it ended a vehicle was there again: another, or the same after the guard was away
+    doubtful: bool = False  # it has ended, and a vehicle is there: another, or the same after the guard was away
     last: Token | None = None  # whose transaction that was
     parted: bool = False  # the vehicle left the transaction, which went on without it or ended for that
     recalled: bool = False  # from before the power went: its vehicle has yet to be seen again
@@ -206,6 +206,8 @@ class Live:
     offered: float = 0.0
     withheld: bool = False  # the guard offers nothing of what is permitted: heat, load shedding, phases that switch
     faults: frozenset[str] = frozenset()
+    doubted: frozenset[str] = frozenset()  # those of them that the guard has had no time yet to find anew
+    sure_at: float = 0.0  # monotonic; from then on it has
     bay: bool | None = None  # its parking bay is taken; None: no detector has spoken yet
     reading: MeterReading | None = None
     read: bool = False  # the meter has answered since the start

@@ -121,6 +121,8 @@ def _take(draft: Draft, event: Event) -> None:
         case Fault(rank, name, active):
             present = draft.outlet(rank).live.faults if rank else draft.state.faults
             draft.set_faults(rank, present | {name} if active else present - {name})
+            if rank and not active:
+                draft.set_live(rank, doubted=draft.outlet(rank).live.doubted - {name})
         case OutletTruth():
             _truth(draft, event)
         case PhasesTold(rank, phases, switching):
@@ -247,9 +249,12 @@ def _metered(draft: Draft, event: Metered) -> None:
 def _truth(draft: Draft, event: OutletTruth) -> None:
     own = draft.outlet(event.outlet).live.faults & faults.OWN
     withheld = draft.outlet(event.outlet).live.withheld
+    doubted, sure_at = faults.doubted(draft, event)
     draft.set_live(
         event.outlet,
         known=True,
+        doubted=doubted,
+        sure_at=sure_at,
         plug=event.plug,
         cable=event.cable,
         cable_amps=event.cable_amps,
@@ -263,7 +268,7 @@ def _truth(draft: Draft, event: OutletTruth) -> None:
         draft.set_live(event.outlet, settling_until=draft.now.mono + permits.SETTLING)
     if not event.powered:
         power.drawn(draft, event.outlet, None)
-    draft.set_faults(event.outlet, (own - {faults.GUARD_LOST}) | frozenset(event.faults))
+    draft.set_faults(event.outlet, (own - {faults.GUARD_LOST}) | frozenset(event.faults) | doubted)
 
 
 def _notice(draft: Draft, name: str, info: str) -> None:

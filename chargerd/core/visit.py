@@ -168,7 +168,8 @@ def _vehicle_out(draft: Draft, rank: int, reason: Reason) -> None:
     """The vehicle is gone, or nobody knows which one is there (`reason` REBOOT): E09, E10, 1.6 §4.10."""
     visit = draft.visit(rank)
     assert visit is not None
-    draft.set_visit(rank, plug=0, doubtful=False)
+    anew = reason is Reason.REBOOT  # the guard: nobody has seen another vehicle come to what has ended here
+    draft.set_visit(rank, plug=0, doubtful=anew and (visit.finished or visit.doubtful))
     if visit.tx is None:
         draft.set_visit(rank, auth=None)
     if visit.tx is None or visit.tx.stopping is not None:

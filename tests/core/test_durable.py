@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
+
 from chargerd.core.durable import restore, rows
 from chargerd.core.events import Fault, GuardLost, LinkDown, Power, PowerRestored
 from chargerd.core.records import Cause, Edge, Faulted, Reason, Session
@@ -117,3 +119,23 @@ def test_what_only_a_backend_can_end_ends_without_one() -> None:
     alone = restore(replace(state.site, backend=False), kept, Variables())
     assert alone.faults == {"ReaderFailure"}
     assert beginning(alone)
+
+
+@pytest.mark.parametrize("powered", [False, True])
+def test_a_fault_from_before_counts_until_the_guard_has_looked_unless_power_flows(powered: bool) -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.feed(Fault(1, "OverTemperature", True))
+    new = reborn(desk, rebooted=False)
+    new.truth(1, 41, True, powered=powered)
+    assert (new.status() is Joint.FAULTED) is not powered
+    new.after(5)
+    new.truth(1, 41, True, powered=powered)
+    assert (new.status() is Joint.FAULTED) is not powered
+    assert [r.active for r in new.records if isinstance(r, Faulted)] == ([False] if powered else [])
+    new.after(5)
+    new.truth(1, 41, True, powered=powered)
+    assert new.status() is not Joint.FAULTED and new.permit() == 32
+    assert [r.active for r in new.records if isinstance(r, Faulted)] == [False]

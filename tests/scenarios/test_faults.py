@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from chargerd.core.events import Power
-from tests.scenarios.round import Round, play
+from tests.scenarios.round import BOB, Round, each_version, play
+from tests.scenarios.states import State, charging, finished, idle, suspended, vehicle
 
 newer = pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 HOT, METER = ("over-temperature", "OverTemperature"), ("meter-silent", "PowerMeterFailure")
@@ -110,6 +111,37 @@ def test_a_fault_that_stays_or_comes_meanwhile(
         assert [told(at, name) for name in names] == [["true", "false"]] * 3
 
     play(story, tmp_path, version, outlets=2)
+
+
+@pytest.mark.req("N07.FR.07", "1.6 §4.9", "E06.FR.01")
+@each_version
+@pytest.mark.parametrize("state", [idle, vehicle, charging, suspended, finished], ids=lambda state: state.__name__)
+@AWAY
+def test_a_fault_that_takes_time_to_be_found_again_is_not_taken_for_gone(
+    tmp_path: Path, version: str, away: Callable[..., Awaitable[None]], state: State
+) -> None:
+    async def story(at: Round) -> None:
+        await state(at)
+        await at.fault("over-temperature")
+        await at.wait(5.0)
+        at.clear()
+        await away(at, lambda: at.wait(3.0))
+        await at.accepted()
+        await at.wait(20.0)
+        assert set(at.statuses()) <= {"Faulted"} and at.status() == "Faulted"
+        await at.fault("over-temperature", active=False)
+        await at.wait(30.0)
+        assert at.status() != "Faulted"
+        if not at.old:
+            assert told(at, "OverTemperature") == ["true", "false"]
+        if state is not idle:
+            await at.whole.unplug()
+            await at.wait(5.0)
+        await at.charge(card=BOB)
+        await at.whole.unplug()
+        await at.wait(5.0)
+
+    play(story, tmp_path, version)
 
 
 @pytest.mark.req("N07.FR.07")

@@ -252,6 +252,31 @@ def test_an_orderly_restart_of_the_computer_is_no_power_cut(tmp_path: Path, vers
     play(story, tmp_path, version)
 
 
+@pytest.mark.req("1.6 §4.9")
+@each_version
+def test_a_session_that_is_over_stays_over_when_the_guard_starts_anew(tmp_path: Path, version: str) -> None:
+    """Nobody has begun another, and no other vehicle was seen coming."""
+
+    async def story(at: Round) -> None:
+        await finished(at)
+        for _ in range(2):
+            at.whole.kill_guard()
+            await at.wait(3.0)
+            at.whole.start_guard()
+            await at.wait(10.0)
+            assert at.status() == ("Finishing" if at.old else "Occupied")
+        await at.tap(BOB)
+        await at.until(lambda: at.whole.world.outlets[0].closed)
+        await at.whole.unplug()
+        await at.wait(5.0)
+        assert at.status() == "Available"
+        await at.plug()
+        await at.wait(5.0)
+        assert at.status() == ("Preparing" if at.old else "Occupied")
+
+    play(story, tmp_path, version)
+
+
 @pytest.mark.req("1.6 §7.36")
 @each_version
 def test_the_guard_starts_anew_alone(tmp_path: Path, version: str) -> None:
