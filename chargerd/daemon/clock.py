@@ -95,17 +95,18 @@ class Clock:
         now = self.now()
         return now.wall - self._wall() if now.trusted else 0.0
 
-    def learn(self, text: str) -> bool:
+    def learn(self, text: str, took: float = 0.0) -> bool:
         """Take the CSMS's time (RFC 3339) where our own is not to be trusted; False: it is no time.
 
-        What is known already does not follow every answer: stamps would step back and forth.
+        What is known already does not follow every answer: stamps would step back and forth. One that `took` so many
+        seconds may have been true as long ago.
         """
         told = parse(text)
         if told is None:
             return False
         if not self._right(self._wall()):
             now = self.now()
-            if not now.trusted or abs(told - now.wall) >= JITTER:
+            if not now.trusted or not -JITTER - took < told - now.wall < JITTER:
                 self._good = self._mono(), told
         self.now()
         return True
@@ -120,9 +121,12 @@ class Clock:
         return at.trusted or (at.boot == now.boot and now.trusted)
 
     def wall_of(self, at: Moment) -> float:
-        """Unix seconds of a moment, as well as they are known now: exact in a boot whose clock was learned later."""
+        """Unix seconds of a moment, as well as they are known now: exact in a boot whose clock was learned later.
+
+        All of one boot by the same reckoning, so that none goes back behind another when the clock is put right.
+        """
         now = self.now()
-        if at.boot == now.boot and not at.trusted:
+        if at.boot == now.boot:
             return now.wall - (now.mono - at.mono) if now.trusted else at.wall
         own = next((a for a in self._anchors if a.boot == at.boot), at)
         if at.trusted:

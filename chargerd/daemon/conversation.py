@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any, Protocol
 
 from chargerd.core.commands import Answer, AskAuthorize, SendBoot, SendHeartbeat, SendStatus
@@ -98,6 +99,7 @@ class Conversation:
         self._accepted = False
         self._closed_at: float | None = None
         self._unanswered = 0
+        self._called_at = 0.0  # monotonic; our last CALL
         self._probing = False
         self._suspect: Row | Latest | None = None  # stays outstanding until it is known whose fault it was
         self._quiet = asyncio.Event()  # set whenever something may have been said to the end
@@ -337,7 +339,8 @@ class Conversation:
     ) -> None:
         timeout = self._host.state.variables.get_int("message_timeout")
         try:
-            self._rpc.call(out.action, out.payload, context, self._clock.now().mono, timeout, message_id)
+            self._called_at = self._clock.now().mono
+            self._rpc.call(out.action, out.payload, context, self._called_at, timeout, message_id)
         except Unsendable as e:
             log.error("not sent, a fault of ours: %s", e)
             self._failed(context)
@@ -374,7 +377,7 @@ class Conversation:
             learned = self.dialect.answered(
                 Outgoing(got.action, {}), got.payload, self.fold, self._host.state, SendHeartbeat()
             )
-            self._learn(learned, Changes())
+            self._learn(got, learned, Changes())
             self._blame()
             return
         if isinstance(item, Row) and not self.outbox.waits(item):
@@ -395,7 +398,7 @@ class Conversation:
         if isinstance(item, Volatile):
             del self._words[item.number]
         # an answered sample goes with the next write: at worst it is told twice, alike
-        self._learn(learned, changes, lazy=isinstance(item, Row) and item.thin)
+        self._learn(got, learned, changes, lazy=isinstance(item, Row) and item.thin)
 
     def _late(self, got: Result) -> None:
         """What they had heard after all. A question whose answer was given up has had its consequences."""
@@ -432,9 +435,10 @@ class Conversation:
         elif suspect is not None:
             self._failed(suspect, refused=self.dialect.chronological)
 
-    def _learn(self, learned: Learned, changes: Changes, lazy: bool = False) -> None:
+    def _learn(self, got: Result, learned: Learned, changes: Changes, lazy: bool = False) -> None:
         heeded = "Heartbeat" in self._host.state.variables.get_list("time_sources")
-        if learned.clock is not None and heeded and not self._clock.learn(learned.clock):
+        took = inf if got.late else self._clock.now().mono - self._called_at
+        if learned.clock is not None and heeded and not self._clock.learn(learned.clock, took):
             log.warning("backend: its time %.40r is no time", learned.clock)
         if learned.fold is not None:
             self.fold = learned.fold

@@ -57,6 +57,31 @@ def test_the_first_time_learned_is_to_be_written_down_and_only_that() -> None:
     assert rig.known == [Moment(100.0, NOON, True, 1)]
 
 
+def test_an_answer_that_was_long_on_its_way_does_not_put_a_good_clock_back() -> None:
+    rig = Rig()
+    rig.clock.learn("2026-11-22T12:00:00Z")
+    rig.passes(60)
+    assert rig.clock.learn("2026-11-22T12:00:30Z", took=33.0)
+    assert rig.clock.now().wall - NOON == 60.0
+    rig.clock.learn("2026-11-22T12:00:20Z", took=33.0)  # that is too early for any way
+    assert rig.clock.now().wall - NOON == 20.0
+    rig.clock.learn("2026-11-22T12:01:00Z", took=33.0)  # nobody answers with a time to come
+    assert rig.clock.now().wall - NOON == 60.0
+
+
+@given(st.lists(st.floats(-3600.0, 3600.0), min_size=1, max_size=6))
+def test_what_waits_stays_in_order_however_the_clock_is_put_right(errors: list[float]) -> None:
+    rig, moments = Rig(), []
+    for error in errors:
+        moments.append(rig.clock.now())
+        rig.passes(10)
+        rig.clock.learn(text_of(NOON + rig.mono + error))
+        moments.append(rig.clock.now())
+        rig.passes(10)
+    stamps = [rig.clock.wall_of(at) for at in moments]
+    assert stamps == sorted(stamps)
+
+
 def test_answers_that_jitter_move_no_stamp_and_a_clock_that_is_wrong_is_put_right() -> None:
     rig = Rig()
     rig.clock.learn("2026-11-22T12:00:00Z")
