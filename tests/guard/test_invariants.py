@@ -383,6 +383,35 @@ def test_a_lease_that_comes_and_goes_holds_no_contactor(
 
 @settings(max_examples=60, deadline=None)
 @given(
+    setup=st.sampled_from(SETUPS[:2]),
+    wishes=st.lists(
+        st.tuples(
+            st.sampled_from([1, 3]),
+            st.sampled_from([0.0, 16.0, 16.0]),
+            st.sampled_from(["B", "C", "C"]),
+            st.booleans(),
+            st.sampled_from([None, None, None, True, False]),
+            st.sampled_from([1, 5, 14, 60, 160, 310, 520]),
+        ),
+        max_size=10,
+    ),
+)
+def test_phases_that_come_and_go_switch_nothing_under_load(
+    setup: OutletSetup, wishes: list[tuple[int, float, str, bool, bool | None, int]]
+) -> None:
+    judge = Judge(charging(setup))
+    bench = judge.bench
+    for phases, amps, level, rested, mirror, turns in wishes:
+        if rested:  # as if the last switching had been long ago
+            bench.state = replace(bench.state, phases_at=bench.state.phases_at - 3600.0)
+        judge.permit(amps, Mode.BASIC, 60.0, False, phases)
+        bench.level, bench.second = level, mirror
+        for _ in range(turns):
+            judge.turn()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
     setup=st.sampled_from(SETUPS),
     mess=st.lists(st.tuples(st.one_of(levels(), mishaps()), st.integers(1, 60)), max_size=6),
     level=st.sampled_from(["A", "B", "E"]),
