@@ -19,6 +19,12 @@ from hal.pi.devices import Generator, Lines
 from hal.pi.front import Burst, Front, Scale
 from hal.pi.spi import CHIPS, Adc, Plan
 
+REPEATS = 4
+"""Bursts equal to the one before, code by code, while the pilot oscillates: the converter, or its bus, repeats itself.
+
+Sampled at other moments of the period each time, two bursts in a thousand are equal at the most, even without noise.
+"""
+
 
 class Wires:
     """The real lines: pins of one gpiozero factory, PWM channels below one root."""
@@ -58,6 +64,8 @@ class Bay:
         self._plan: Plan = adc.plan([*pilot, *(channel for channel in self._slow for _ in range(SLOW_SAMPLES))])
         self.burst: list[int] = []
         """Codes of the last burst on the pilot, as they came."""
+        self._codes: list[int] = []
+        self._repeats = 0
 
         def made(kind: Any, part: Any, name: str) -> Any:
             return None if part is None else kind(part, f"outlet {rank} {name}", lines, line)
@@ -121,6 +129,8 @@ class Bay:
             burst = self._sampled()
         if burst.quality is None:
             raise DeviceError(f"outlet {self._rank}: the pilot shows one plateau only; check its ADC and generator")
+        if self._repeats >= REPEATS and 0.0 < burst.duty < 1.0:
+            raise DeviceError(f"outlet {self._rank}: the ADC repeats its last burst; check it and its bus")
         self.pilot.look(burst)
         for contactor in self._contactors():
             contactor.look()
@@ -146,6 +156,8 @@ class Bay:
 
     def _sampled(self) -> Burst:
         codes = self._plan.sample()
+        self._repeats = self._repeats + 1 if codes == self._codes else 0
+        self._codes = codes
         pilot = self._file.pilot.samples
         means = {}
         for n, channel in enumerate(self._slow):

@@ -86,6 +86,8 @@ class Bench:
         self.ohms, self.celsius, self.socket = math.inf, 25.0, 25.0
         self.failing = False
         self.lonely = 0  # bursts that show one plateau only
+        self.repeating = False
+        self._last: list[int] = []
         self.chip = CHIPS[board.adc.chip]
         self.scale = Scale.of(self.file.pilot.divider.divider(), self.chip.codes, board.adc.reference)
         self._chance = random.Random(1)
@@ -111,7 +113,7 @@ class Bench:
         if self.failing:
             raise DeviceError("ADC: gone")
         pilot = self.file.pilot.samples
-        codes = self.pilot()
+        codes = self._last = self._last if self.repeating else self.pilot()
         if self.lonely:
             self.lonely -= 1
             codes = [round(self.scale.code(9.0))] * (pilot - 2) + [265] * 2
@@ -198,6 +200,28 @@ def test_one_doubtful_burst_is_repeated_two_are_a_failure() -> None:
     bench.lonely = 2
     with pytest.raises(DeviceError, match="one plateau only"):
         turn(board, bench)
+
+
+def test_an_adc_that_repeats_itself_is_a_failure_while_the_pilot_oscillates() -> None:
+    board, bench = made()
+    (outlet,) = board.outlets
+    turn(board, bench)
+    bench.repeating = True
+    turn(board, bench, 1.0)  # X1 without noise: no proof
+    bench.repeating = False
+    outlet.pilot.pwm(0.266)
+    turn(board, bench, 0.1)
+    bench.repeating = True
+    turn(board, bench, 3 * TURN)
+    for _ in range(3):
+        with pytest.raises(DeviceError, match="outlet 1: the ADC repeats its last burst"):
+            turn(board, bench)
+    outlet.pilot.steady(True)
+    with pytest.raises(DeviceError, match="repeats"):
+        turn(board, bench)
+    bench.repeating = False
+    turn(board, bench)
+    assert outlet.pilot.read().duty == 1.0
 
 
 def test_one_edge_for_the_monostable_in_each_turn() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -23,9 +24,14 @@ class Served:
         setup = arguments or ("--outlets", "2", "--tethered", "2")
         self._process = subprocess.Popen([*command, *setup], cwd=Path(__file__).parents[3])
         limit = time.monotonic() + 20
-        while not Path(self.path).exists():
+        while not self._listens():
             assert self._process.poll() is None and time.monotonic() < limit, "the world did not start"
             time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        """Its path is there before it is: bound, but nobody is let in yet."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.path) == 0
 
     def stop(self, kill: bool = False) -> int:
         assert self._process is not None
