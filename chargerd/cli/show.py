@@ -181,7 +181,8 @@ def _outlet(o: Json, now: str, ink: Ink) -> list[str]:
     tx = o["transaction"]
     if tx is not None:
         used = "energy unknown" if tx["energy_wh"] is None else f"{_kwh(tx['energy_wh'])} taken"
-        lines.append(f"  {used} in {spell(_between(tx['started'], now))}, {tx['state']}")
+        state = "power unknown" if o["powered"] and "DeviceFailure" in o["faults"] else tx["state"]
+        lines.append(f"  {used} in {spell(_between(tx['started'], now))}, {state}")
         card = "" if tx["token"] is None else f"card {tx['token']}, "
         lines.append(f"  {card}transaction {tx['tx']}")
     elif o["token"] is not None:
@@ -201,7 +202,14 @@ def _plug(o: Json) -> list[str]:
             "plug locked" if held is None else f"plug held for card {held} (or: chargerctl unlock {o['rank']})"
         )
     bay = [] if o["bay"] is None else ["the bay is taken" if o["bay"] else "the bay is free"]
-    return [*words, *bay, "contactor closed" if o["powered"] else "contactor open"]
+    return [*words, *bay, _contactor(o["powered"], o["faults"])]
+
+
+def _contactor(closed: bool, faults: Iterable[str]) -> str:
+    """What is known of it: while the board does not answer only that it was to open."""
+    if closed and "DeviceFailure" in faults:
+        return "contactor told to open, not seen to"
+    return "contactor closed" if closed else "contactor open"
 
 
 def _reading(reading: Json | None) -> str:
@@ -243,7 +251,7 @@ def guard_only(truths: Iterable[Json], why: str, ink: Ink) -> str:
     found = []
     for t in truths:
         offer = f"{t['offered']:.1f} A offered: {LIMITS.get(t['limit'], t['limit'] or 'no vehicle')}"
-        contactor = "contactor closed" if t["closed"] else "contactor open"
+        contactor = _contactor(t["closed"], t["faults"])
         lines += [f"Outlet {t['outlet']}  pilot {t['pilot'] or 'unknown'}, {contactor}", f"  {offer}"]
         lines += _warnings(t.get("warnings", ()), t["outlet"], ink)
         found += [{"outlet": t["outlet"], "fault": fault} for fault in t["faults"]]

@@ -76,6 +76,14 @@ def test_a_plug_that_is_held_says_for_whom_and_how_to_get_it_out() -> None:
     assert "plug held for card …C3D4 (or: chargerctl unlock 2)" in told
 
 
+def test_while_the_board_is_silent_nobody_says_that_power_flows() -> None:
+    told = show.status(api.status(outlets=[api.charging() | {"faults": ["DeviceFailure"]}]), PLAIN)
+    assert "contactor told to open, not seen to" in told and "taken in 9 min, power unknown\n" in told
+    alone = {"outlet": 1, "pilot": "", "closed": True, "offered": 0.0, "limit": "fault", "faults": ["DeviceFailure"]}
+    told = show.guard_only([alone], "no such file", PLAIN)
+    assert "Outlet 1  pilot unknown, contactor told to open, not seen to\n" in told
+
+
 def test_a_parking_bay_is_told_of_where_there_is_a_detector() -> None:
     for seen, words in ((True, "the bay is taken"), (False, "the bay is free"), (None, "contactor open\n")):
         assert words in show.status(api.status(outlets=[api.outlet(1, bay=seen)]), PLAIN)
