@@ -16,6 +16,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from chargerd.core import known, reservation
+from chargerd.core.charging import has_room
 from chargerd.core.commands import Answer, AnswerTap, AskAuthorize, Outcome
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import AuthorizeAnswered, BootStatus, RemoteStart, RemoteStop, TokenSeen, TransactionAnswered
@@ -107,7 +108,8 @@ def remote_start(draft: Draft, event: RemoteStart) -> None:
         sure=not asks,
         profile=event.profile,
     )
-    place = _place(draft, asked) if allowed and state.reset is None else None
+    kept = event.profile is None or has_room(state, event.profile, draft.now)
+    place = _place(draft, asked) if allowed and kept and state.reset is None else None
     if place is None:
         draft.do(Answer(event.ask, Outcome.REJECTED))
         return

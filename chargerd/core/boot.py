@@ -7,10 +7,14 @@ another version does. `Pending` and `Rejected` name the pause until the next try
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from chargerd.core.commands import BootCause, SendBoot, SendHeartbeat
 from chargerd.core.draft import Draft
 from chargerd.core.events import BootAnswered, BootStatus
+from chargerd.core.local_list import CONFLICT
+from chargerd.core.profiles import NONE
 from chargerd.core.variables_table import DAY
 
 LONGEST = 30 * DAY  # s; a backend that says more has mistaken its unit, and would never hear of us again
@@ -21,11 +25,21 @@ def link_up(draft: Draft, anew: bool) -> None:
     draft.set(online=True)
     if anew:
         draft.set(boot=replace(draft.state.boot, status=BootStatus.NONE, next_try=None))
+        _forget(draft)
     boot = draft.state.boot
     if boot.status is BootStatus.ACCEPTED:
         _schedule_heartbeat(draft)
     elif boot.next_try is None or boot.next_try <= draft.now.mono:
         send(draft, boot.cause)
+
+
+def _forget(draft: Draft) -> None:
+    """Local list, reservations and profiles were set in another version: whoever speaks this one does not know of them,
+    and in 2.x could not take them back. (What the cache remembers can be cleared in every version.)
+    """
+    nothing = MappingProxyType[Any, Any]({})
+    draft.set(local_list=nothing, list_version=0, reservations=nothing, profiles=NONE)
+    draft.set_faults(0, draft.state.faults - {CONFLICT})
 
 
 def link_down(draft: Draft) -> None:

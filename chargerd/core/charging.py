@@ -14,6 +14,7 @@ from chargerd.core.commands import Answer, Composite, Outcome
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import CompositeAsked, ProfilesCleared, ProfileSet
 from chargerd.core.limits import ALL, outlet_chain, own_amps, station_amps, station_chain
+from chargerd.core.moment import Moment
 from chargerd.core.profiles import STATION, Bounds, Installed, Profile, Purpose, Unit, cleared, flaw, installed, running
 from chargerd.core.schedule import Force, second, segments
 from chargerd.core.state import Outlet, Station, Tx
@@ -75,11 +76,18 @@ def _misplaced(state: Station, place: int, profile: Profile, tx: Tx | None) -> s
     return None
 
 
-def _install(draft: Draft, new: Installed) -> bool:
-    found = installed(draft.state.profiles, new, bounds(draft.state.variables).profiles)
+def _install(draft: Draft, new: Installed, promised: bool = False) -> bool:
+    """False: there is no room; for what was `promised` there always is."""
+    most = bounds(draft.state.variables).profiles
+    found = installed(draft.state.profiles, new, most + len(draft.state.outlets) if promised else most)
     if found is not None:
         draft.set(profiles=found)
     return found is not None
+
+
+def has_room(state: Station, profile: Profile, now: Moment) -> bool:
+    """Can this TxProfile be promised for a transaction that is yet to begin?"""
+    return installed(state.profiles, Installed(STATION, now, profile), bounds(state.variables).profiles) is not None
 
 
 def clear(draft: Draft, event: ProfilesCleared) -> None:
@@ -101,7 +109,7 @@ def settle(draft: Draft) -> None:
         if rank == LOBBY or auth is None or auth.profile is None or tx is None:
             continue
         draft.set_visit(rank, auth=replace(auth, profile=None))
-        _install(draft, Installed(rank, draft.now, replace(auth.profile, tx=tx.uid)))
+        _install(draft, Installed(rank, draft.now, replace(auth.profile, tx=tx.uid)), promised=True)
     here = frozenset(visit.tx.uid for _, visit in draft.visits() if visit.tx is not None)
     if (left := running(draft.state.profiles, here)) is not draft.state.profiles:
         draft.set(profiles=left)

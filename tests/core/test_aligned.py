@@ -38,7 +38,7 @@ def taken(desk: Desk) -> list[float]:
     return [r.at.wall for r in records if isinstance(r, Sampled) and r.cause is Cause.CLOCK]
 
 
-@pytest.mark.req("J01.FR.04", "1.6 §4.7")
+@pytest.mark.req("J01.FR.04", "1.6 §4.7", "1.6 §9.1.5")
 @pytest.mark.parametrize("by", [HOUR, -HOUR, YEAR, -YEAR, 57 * YEAR, -57 * YEAR, 100.0, -100.0])
 def test_the_clock_steps(by: float) -> None:
     desk = idle()

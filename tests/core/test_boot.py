@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from chargerd.core.commands import BootCause, SendBoot, SendHeartbeat
-from chargerd.core.events import BootAnswered, BootStatus, LinkDown, LinkUp, SetAsked, TriggerAsked, Triggered
+from chargerd.core import local_list
+from chargerd.core.commands import Answer, BootCause, Outcome, SendBoot, SendHeartbeat
+from chargerd.core.durable import changed
+from chargerd.core.events import (
+    BootAnswered,
+    BootStatus,
+    LinkDown,
+    LinkUp,
+    ListSent,
+    ProfileSet,
+    ReserveAsked,
+    SetAsked,
+    TriggerAsked,
+    Triggered,
+)
+from chargerd.core.profiles import Kind, Period, Profile, Purpose, Schedule, Unit
 from tests.core.desk import Desk
+from tests.core.test_flow import ANN, BOB, YES, plug_in, tap
 
 
 def fresh() -> Desk:
@@ -85,6 +100,39 @@ def test_intervals_that_make_no_sense(status: BootStatus, interval: int, pause: 
     due = boot.heartbeat_at if status is BootStatus.ACCEPTED else boot.next_try
     own = 300 if status is BootStatus.ACCEPTED else 30
     assert due == desk.now + (own if pause is None else pause)
+
+
+@pytest.mark.req("1.6 §5.17", "F06.FR.05")
+@pytest.mark.parametrize("what", [Triggered.BOOT, Triggered.HEARTBEAT, Triggered.STATUS, Triggered.METER_VALUES])
+def test_what_was_asked_for_comes_after_the_answer(what: Triggered) -> None:
+    desk = Desk()
+    desk.charge()
+    desk.drain()
+    desk.feed(TriggerAsked(4, what, 1 if what in (Triggered.STATUS, Triggered.METER_VALUES) else None))
+    assert desk.commands[0] == Answer(4, Outcome.ACCEPTED)
+    assert len(desk.commands) + len(desk.records) == 2
+
+
+def test_whoever_speaks_another_version_inherits_nothing_that_only_the_last_one_could_take_back() -> None:
+    desk = Desk()
+    desk.feed(ListSent(1, 3, True, ((ANN.id, YES),)))
+    desk.feed(ReserveAsked(2, 7, BOB, 1, desk.wall + 9999.0))
+    schedule = Schedule(Unit.AMPERES, (Period(0, 0.0),))
+    desk.feed(ProfileSet(3, 0, Profile(1, 0, Purpose.STATION_MAX, Kind.ABSOLUTE, schedule)))
+    assert [answer.outcome for answer in desk.answers()] == [Outcome.ACCEPTED] * 3
+    desk.feed(LinkDown())
+    desk.feed(LinkUp())
+    assert (len(desk.state.local_list), len(desk.state.reservations), len(desk.state.profiles)) == (1, 1, 1)
+    before = desk.state
+    desk.feed(LinkDown())
+    desk.feed(LinkUp(anew=True))
+    gone = {key for key, body in changed(before, desk.state).items() if body is None}
+    assert gone == {f"list/{ANN.id.casefold()}", "reservation/7", "profile/1"}
+    assert local_list.version(desk.state) == 0
+    desk.feed(BootAnswered(BootStatus.ACCEPTED, 300))
+    plug_in(desk)
+    tap(desk)
+    assert desk.permit() == 32
 
 
 def test_a_triggered_boot_says_so() -> None:

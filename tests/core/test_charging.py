@@ -218,6 +218,22 @@ def test_a_remote_start_that_nobody_follows_leaves_no_profile() -> None:
     assert desk.permit() == 32
 
 
+@pytest.mark.req("1.6 §5.11", "1.6 §9.4.5")
+def test_a_remote_start_is_taken_only_with_room_for_its_profile_which_then_counts_in_any_case() -> None:
+    desk = Desk(3)
+    for number in range(20):
+        place, level = divmod(number, 10)
+        put(desk, place, profile(number=number, level=level))
+    desk.feed(ev.RemoteStart(1, ANN, 1, profile=profile(10.0, Purpose.TX, 99)))
+    assert desk.answers()[-1].outcome is Outcome.REJECTED
+    desk.feed(ev.ProfilesCleared(1, id=0))
+    desk.feed(ev.RemoteStart(1, ANN, 1, profile=profile(10.0, Purpose.TX, 99)))
+    assert desk.answers()[-1].outcome is Outcome.ACCEPTED
+    put(desk, 0, profile(number=0))
+    plug_in(desk)
+    assert desk.permit() == 10
+
+
 @pytest.mark.req("1.6 §7.9")
 def test_a_relative_profile_of_the_station_counts_from_its_acceptance() -> None:
     desk = charge()
@@ -228,6 +244,17 @@ def test_a_relative_profile_of_the_station_counts_from_its_acceptance() -> None:
     assert desk.permit() == 10
     desk.after(1)
     assert desk.permit() == 16
+
+
+@pytest.mark.req("1.6 §5.7", "1.6 §7.13")
+def test_what_is_told_has_one_decimal_and_is_never_more_than_what_is_in_force() -> None:
+    desk = charge()
+    put(desk, 1, profile(5000.0, unit=WATTS))
+    assert desk.permit() == 7.2
+    desk.feed(ev.CompositeAsked(1, 1, 60, Unit.AMPERES))
+    told = desk.answers()[-1].composite
+    assert told is not None
+    assert told.periods == ((0, 7.2, 3),)
 
 
 # ---------------------------------------------------------------- what lasts

@@ -15,6 +15,7 @@ from chargerd.core.events import (
     Power,
     RemoteStart,
     RemoteStop,
+    SetAsked,
     TokenSeen,
     TransactionAnswered,
     VehicleIn,
@@ -232,6 +233,15 @@ def test_remote_start_asks_the_authority_when_told_to() -> None:
     assert desk.permit() == 32
 
 
+@pytest.mark.req("1.6 §9.1.3", "1.6 §5.11")
+def test_remote_start_asks_nobody_when_told_not_to() -> None:
+    desk = Desk(authorize_remote_start="false")
+    plug_in(desk)
+    desk.feed(RemoteStart(7, ANN, 1))
+    assert desk.sent(AskAuthorize) == []
+    assert desk.permit() == 32
+
+
 @pytest.mark.parametrize(
     ("known", "unknown_allowed", "charges"), [(True, "false", True), (False, "false", False), (False, "true", True)]
 )
@@ -317,6 +327,19 @@ def test_sampled_values_keep_an_absolute_schedule() -> None:
     desk.drain()
     desk.after(35)
     assert [r.at.mono for r in desk.transactions()] == [1010.0, 1020.0, 1030.0]
+
+
+@pytest.mark.req("1.6 §9.1.17")
+def test_they_count_from_the_start_whenever_the_interval_was_set() -> None:
+    desk = Desk(sample_interval="0")
+    plug_in(desk)
+    tap(desk)
+    desk.charge()
+    desk.after(34)
+    desk.feed(SetAsked(9, (("sample_interval", "10"),)))
+    desk.drain()
+    desk.after(20)
+    assert [r.at.mono for r in desk.transactions()] == [1040.0, 1050.0]
 
 
 @pytest.mark.req("J01.FR.14", "1.6 §9.1.5")

@@ -114,6 +114,14 @@ def test_the_list_is_asked_before_the_cache() -> None:
     assert desk.sent(AskAuthorize)
 
 
+@pytest.mark.req("1.6 §9.1.11")
+def test_a_known_card_is_asked_about_where_the_key_does_not_let_it_in_at_once() -> None:
+    desk = Desk(local_pre_authorize="false")
+    desk.feed(CachePut(ANN, YES))
+    assert not let_in(desk)
+    assert desk.sent(AskAuthorize)
+
+
 @pytest.mark.req("1.6 §3.4.2", "1.6 §3.4.4")
 @pytest.mark.parametrize(
     ("entry", "comes_in"),

@@ -14,7 +14,7 @@ from chargerd.core.token import Token
 from chargerd.daemon import backend
 from chargerd.daemon.backend import INSIST
 from chargerd.daemon.conversation import Conversation
-from chargerd.daemon.csms import Link
+from chargerd.daemon.csms import Link, LinkSettings
 from chargerd.lab.csms import Csms
 from chargerd.lab.pace import VirtualLoop, run
 from chargerd.lab.roaming import Token as Known
@@ -74,6 +74,22 @@ class Place:
 
     def complaints(self) -> list[str]:
         return [*self.csms.books.judge(), *self.csms.violations()]
+
+
+@pytest.mark.req("1.6 §9.1.34")
+def test_a_setting_of_the_link_reaches_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(at: Place) -> None:
+        await at.spoken("1.6")
+        daemon = at.whole.daemon
+        assert daemon is not None and daemon.link is not None
+        settings: list[LinkSettings] = []
+        monkeypatch.setattr(daemon.link, "configure", settings.append)
+        for text, seconds in (("7", 7), ("0", 0)):
+            said = await at.csms.call(STATION, "ChangeConfiguration", {"key": "WebSocketPingInterval", "value": text})
+            assert said == {"status": "Accepted"}
+            assert settings[-1].ping_interval == seconds
+
+    story(tmp_path, play, ("1.6",))
 
 
 def story(path: Path, play: Callable[[Place], Awaitable[None]], versions: tuple[str, ...] = ALL) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tests.ledgering.clauses import CLAUSES, KEYS, MESSAGES
 from tests.ledgering.mutants import MUTANTS, trial
-from tests.ledgering.table import PAGE, counts, holders, page, stand, unknown
+from tests.ledgering.table import PAGE, Holders, counts, holders, page, stand, unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,13 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--mutants", action="store_true", help=f"take {len(MUTANTS)} pieces of code out, one by one")
     parser.add_argument("--only", metavar="CLAUSE", help="with --mutants: those of this clause")
     args = parser.parse_args(argv)
-    if args.mutants:
-        return _mutants(args.only)
     try:
         by = holders()
     except subprocess.CalledProcessError as e:
         sys.stderr.write(f"{e.stdout.decode()[-2000:]}\ntests/ledger: the tests cannot be collected\n")
         return 1
+    if args.mutants:
+        return _mutants(args.only, by)
     _say(f"messages: {counts(MESSAGES, by)}\nkeys: {counts(KEYS, by)}\nclauses: {counts(CLAUSES, by)}")
     if args.open:
         _say("\n".join(f"open: {c.id} {c.what}" for c in (*KEYS, *CLAUSES) if stand(c, by) == "OPEN"))
@@ -45,11 +45,11 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _mutants(only: str | None) -> int:
+def _mutants(only: str | None, by: Holders) -> int:
     chosen = [mutant for mutant in MUTANTS if only in (None, mutant.clause)]
     missed = 0
     for mutant in chosen:
-        verdict = trial(mutant)
+        verdict = trial(mutant, by.get(mutant.clause, ()))
         missed += verdict != "noticed"
         _say(f"{verdict:<10} {mutant.clause:<14} {mutant.file}: {mutant.old.strip().splitlines()[0]}")
     _say(f"{len(chosen) - missed} of {len(chosen)} noticed")
