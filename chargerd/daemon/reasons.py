@@ -16,7 +16,7 @@ from chargerd.daemon import picture
 from chargerd.guard.lease import Truth
 
 Json = dict[str, Any]
-_SOON = 0.01  # s after a change
+_SOON = 1.0  # s after a change: whole seconds of the wall clock and of a schedule do not begin together
 
 
 def why(state: Station, rank: int, truth: Truth | None, now: Moment, unwritten: bool = False) -> Json:

@@ -179,6 +179,39 @@ def test_after_its_duration_the_default_takes_over() -> None:
     assert desk.permit() == 20
 
 
+@pytest.mark.req("1.6 §5.16.1", "1.6 §5.16.3")
+def test_a_profile_at_the_start_of_a_transaction_and_another_during_it() -> None:
+    desk = Desk()
+    plug_in(desk)
+    tap(desk)
+    assert put(desk, 1, profile(20.0, Purpose.TX, 1)) is Outcome.ACCEPTED
+    desk.charge()
+    assert desk.permit() == 20
+    assert put(desk, 1, profile(10.0, Purpose.TX, 2)) is Outcome.ACCEPTED
+    assert desk.permit() == 10
+    assert [one.profile.id for one in desk.state.profiles.values()] == [2]
+
+
+@pytest.mark.req("1.6 §3.12.7", "1.6 §7.13")
+def test_six_kilowatts_by_day() -> None:
+    """The specification's own example: every day from 8 to 20 h, on a charger of 11 kW."""
+    desk = charge()
+    kilowatts = (Period(0, 11_000.0, 3), Period(28_800, 6_000.0, 3), Period(72_000, 11_000.0, 3))
+    daily: dict[str, Any] = {
+        "kind": Kind.RECURRING,
+        "recurrency": Recurrency.DAILY,
+        "duration": 86_400,
+        "start": 1_356_998_400,
+    }
+    put(desk, 0, profile(unit=WATTS, periods=kilowatts, **daily))
+    desk.after(1_800_057_600 - 3600 - desk.wall)  # 23 h
+    seen = []
+    for _ in range(24):
+        seen.append(desk.permit())
+        desk.after(3600)
+    assert seen == [15.9] * 9 + [8.6] * 12 + [15.9] * 3
+
+
 @pytest.mark.req("1.6 §7.10", "1.6 §3.12.1")
 def test_a_profile_ends_with_its_transaction() -> None:
     desk = charge()

@@ -43,7 +43,7 @@ def answers(action: str, request: Json, answer: Answer) -> Any:
     return sound_reply(action, DIALECT.answer(action, request, {}, answer, FOLD, BUSY))
 
 
-@pytest.mark.req("1.6 §5.16")
+@pytest.mark.req("1.6 §5.16", "1.6 §7.8", "1.6 §7.13")
 def test_a_profile_with_everything_in_it() -> None:
     payload = told(
         chargingProfilePurpose="TxDefaultProfile",
@@ -98,7 +98,7 @@ def test_a_profile_for_a_transaction_that_does_not_run_is_rejected() -> None:
     assert sound_reply("SetChargingProfile", reply) == {"status": "Rejected"}
 
 
-@pytest.mark.req("1.6 §5.16")
+@pytest.mark.req("1.6 §5.16", "1.6 §7.11")
 @pytest.mark.parametrize(("outcome", "word"), [(Outcome.ACCEPTED, "Accepted"), (Outcome.REJECTED, "Rejected")])
 def test_how_setting_went(outcome: Outcome, word: str) -> None:
     assert answers("SetChargingProfile", {}, Answer(ASK, outcome)) == {"status": word}
@@ -141,20 +141,20 @@ def test_clearing(payload: Json, event: ProfilesCleared) -> None:
     assert handle("ClearChargingProfile", payload).event == event
 
 
-@pytest.mark.req("1.6 §5.5")
+@pytest.mark.req("1.6 §5.5", "1.6 §7.21")
 @pytest.mark.parametrize(("outcome", "word"), [(Outcome.ACCEPTED, "Accepted"), (Outcome.REJECTED, "Unknown")])
 def test_how_clearing_went(outcome: Outcome, word: str) -> None:
     assert answers("ClearChargingProfile", {}, Answer(ASK, outcome)) == {"status": word}
 
 
-@pytest.mark.req("1.6 §5.7")
+@pytest.mark.req("1.6 §5.7", "1.6 §7.12")
 @pytest.mark.parametrize(("word", "unit"), [(None, None), ("A", Unit.AMPERES), ("W", Unit.WATTS)])
 def test_a_composite_schedule_is_asked_for(word: str | None, unit: Unit | None) -> None:
     payload = {"connectorId": 1, "duration": 60} | ({} if word is None else {"chargingRateUnit": word})
     assert handle("GetCompositeSchedule", payload).event == CompositeAsked(ASK, 1, 60, unit)
 
 
-@pytest.mark.req("1.6 §5.7")
+@pytest.mark.req("1.6 §5.7", "1.6 §7.26")
 def test_a_composite_schedule_is_told() -> None:
     found = Composite(1_800_000_000, 60, Unit.WATTS, ((0, 11000.0, 3), (30, 3680.5, 1)))
     answer = Answer(ASK, Outcome.ACCEPTED, lasting=False, composite=found)
@@ -174,13 +174,13 @@ def test_a_composite_schedule_is_told() -> None:
     }
 
 
-@pytest.mark.req("1.6 §5.7")
+@pytest.mark.req("1.6 §5.7", "1.6 §7.26")
 def test_no_composite_schedule() -> None:
     answer = Answer(ASK, Outcome.REJECTED, lasting=False)
     assert answers("GetCompositeSchedule", {"connectorId": 9, "duration": 60}, answer) == {"status": "Rejected"}
 
 
-@pytest.mark.req("1.6 §9.4.1", "1.6 §9.4.2", "1.6 §9.4.3", "1.6 §9.4.4", "1.6 §9.4.5", "1.6 §9.1.29")
+@pytest.mark.req("1.6 §3.12.5", "1.6 §9.4.1", "1.6 §9.4.2", "1.6 §9.4.3", "1.6 §9.4.4", "1.6 §9.4.5", "1.6 §9.1.29")
 def test_what_is_announced() -> None:
     asked = [
         "ChargeProfileMaxStackLevel",
