@@ -15,7 +15,7 @@ from hal.pi import wiring
 from hal.pi.front import Divider, Scale
 from hal.pi.pwm import CHANNELS
 from hal.pi.spi import CHIPS, MOST
-from hal.pi.wiring import FIXED_UP, HEADER_PINS, LOW_AT_BOOT, SPI_PINS, drives, measures, senses
+from hal.pi.wiring import FIXED_UP, HEADER_PINS, LOW_AT_BOOT, SERIAL, SPI_PINS, drives, measures, senses
 from hal.tables import Mistake, Shelf, bounded, choice, made
 
 SLOW_SAMPLES = 4  # of each slow channel in a burst; the middle of them counts
@@ -273,6 +273,8 @@ def _check_pins(board: BoardFile) -> None:
         if use.role.powers and use.number not in LOW_AT_BOOT:
             low = f"{LOW_AT_BOOT.start} to {LOW_AT_BOOT.stop - 1}"
             raise Mistake(use.key, f"is {use.number}; it is high while the machine boots: use GPIO {low}")
+        if use.role.powers and use.number == SERIAL:
+            raise Mistake(use.key, f"is {use.number}; the firmware's serial line holds it high: use another")
         used[use.number] = use
     for key, pin, danger_high in _dangers(board):
         if pin in FIXED_UP and not danger_high:

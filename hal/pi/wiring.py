@@ -36,6 +36,7 @@ HEADER_PINS = {
 }
 """GPIO by BCM's number → pin of the header."""
 LOW_AT_BOOT = range(9, 28)  # pulled down until somebody configures them; the others are pulled up
+SERIAL = 14  # but its sending end idles high as soon as the firmware has the serial line on
 FIXED_UP = (2, 3)  # by resistors on the machine itself
 SPI_PINS = {
     "0.0": {8: "CE0", 9: "MISO", 10: "MOSI", 11: "SCLK", 7: "CE1, which the kernel takes as well"},

@@ -29,6 +29,14 @@ def test_those_that_ship(name: str) -> None:
     assert boardfile.load(name).outlet
 
 
+@pytest.mark.parametrize("key", ["contactor.enable", "second.enable", "relay.disconnect", "lock.engage"])
+def test_no_power_on_the_serial_line_which_the_firmware_holds_high(raw: dict[str, Any], key: str) -> None:
+    raw["reserved"] = []
+    put(raw, f"outlet.0.{key}", 14)
+    with pytest.raises(Mistake, match=rf"{key}: is 14; the firmware's serial line holds it high"):
+        boardfile.parse(raw)
+
+
 def put(raw: dict[str, Any], path: str, value: Any) -> None:
     *folders, last = path.split(".")
     for folder in folders:
@@ -51,6 +59,7 @@ def put(raw: dict[str, Any], path: str, value: Any) -> None:
         ("outlet.0.contactor.enable", 24.0, "a whole number is needed"),
         ("monostable.pin", 8, r"monostable\.pin: is 8; taken by adc\.spi \(SPI CE0\)"),
         ("outlet.0.contactor.mirror", 24, r"is 24; taken by outlet\[1\]\.contactor\.enable \(contactor: coil"),
+        ("reserved", [25], r"outlet\[1\]\.second\.enable: is 25; taken by reserved\[1\]"),
         ("outlet.0.contactor.mirror", 14, r"taken by reserved\[1\]"),
         ("outlet.0.contactor.mirror", 40, "GPIO numbers are 2 to 27"),
         ("inputs.shed", 16, r"inputs\.shed: is 16; taken by inputs\.emergency_stop"),
