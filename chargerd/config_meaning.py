@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from chargerd.config_schema import NO_BACKEND, NO_BAY
+from chargerd.config_schema import NO_BACKEND, NO_BAY, NO_METER
 from chargerd.config_words import Mistakes, shown
 from chargerd.core.variables import HEX_KEY, SETTINGS, Refusal, canonical, find16
 from chargerd.core.variables_table import BAY, TABLE, Access, Entry, Source
@@ -33,6 +33,7 @@ def together(
             if name in outlet and "amps" in outlet and outlet[name] > outlet["amps"]:
                 wrong.add(f"outlet[{n}].{name}", "is more than its amps", "no vehicle would ever charge here")
     _places(outlets, readers, wrong)
+    _meters(outlets, wrong)
     _bays(outlets, initial, wrong)
     for name in ("socket", "watch_socket"):
         if name in guard and "run_dir" in station:
@@ -59,6 +60,15 @@ def _places(outlets: Sequence[Part], readers: Sequence[Part], wrong: Mistakes) -
     for n, reader in enumerate(readers, 1):
         if reader.get("evse") is not None and reader["evse"] not in evses:
             wrong.add(f"reader[{n}].evse", f"there is no EVSE {reader['evse']}", f"choose of {sorted(evses)}")
+
+
+def _meters(outlets: Sequence[Part], wrong: Mistakes) -> None:
+    """Each outlet has its own: another's current would read as one through an open contactor, and be billed twice."""
+    first: dict[str, int] = {}
+    for n, outlet in enumerate(outlets, 1):
+        meter = outlet.get("meter", NO_METER)
+        if meter != NO_METER and first.setdefault(meter, n) != n:
+            wrong.add(f"outlet[{n}].meter", f"is that of outlet {first[meter]}", "each outlet needs a meter of its own")
 
 
 def _bays(outlets: Sequence[Part], initial: Part, wrong: Mistakes) -> None:

@@ -354,6 +354,13 @@ def test_phase_rotation_is_unknown_or_not_applicable_until_told() -> None:
     assert told.variables().get_text("phase_rotation") == "1.RST,2.NotApplicable"
 
 
+def test_no_two_outlets_have_one_meter() -> None:
+    wrong = only(GOOD.replace("tethered = true", 'tethered = true\nmeter = "sim:/run/w?outlet=1"'))
+    assert (wrong.key, wrong.what) == ("outlet[2].meter", "is that of outlet 1")
+    none = GOOD.replace('meter = "sim:/run/w?outlet=1"', "")
+    assert [outlet.meter for outlet in parse(none).outlets] == ["none", "none"]
+
+
 def test_a_parking_bay_is_a_transaction_point_only_where_every_bay_has_a_detector() -> None:
     said = '[ocpp2]\nTxCtrlr.TxStopPoint = ["ParkingBayOccupancy"]\n'
     with pytest.raises(ConfigInvalid) as failed:

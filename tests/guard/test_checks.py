@@ -417,6 +417,9 @@ def test_current_though_open() -> None:
     measured(bench, 0.9, age=0.0)
     bench.run(6.0)
     assert bench.faults() == set()
+    measured(bench, -1.0, age=0.0)  # one wrong answer, and then the meter is silent
+    bench.run(12.0)
+    assert bench.faults() == set()
     measured(bench, -1.0, age=0.0)
     assert 5.0 - 1e-6 <= until_fault(bench, "CurrentThoughOpen") <= 5.04
     measured(bench, 0.0, age=0.0)
