@@ -20,7 +20,7 @@ from tests.guard.bench import OHMS, PERIOD, SWITCHING, Bench, charging
 
 HURRIED = Protection(wake_after=10.0, phase_rest=60.0, phase_switches=2, test_hours=1.0, supply_low=207.0)
 SETUPS = [
-    replace(SWITCHING, protection=HURRIED),
+    replace(SWITCHING, wake_up="auto", protection=HURRIED),
     replace(SWITCHING, tethered=False, wake_up="auto", protection=HURRIED),
     OutletSetup(evse=1, tethered=True),
     OutletSetup(evse=1, wake_up="off"),
@@ -187,13 +187,13 @@ class Judge:
     def pilot(self, drive: float) -> None:
         bench = self.bench
         self.resting(drive)
+        live = bench.setup.live_phases(3 if bench.out.second else 1)
+        assert not pilot.offers(drive) or live <= self.phases
         if drive != self.drive_was:
             if pilot.offers(drive) and pilot.offers(self.drive_was):
                 assert bench.now - self.drive_at >= 5.0 - 1e-6
             if pilot.offers(drive):
                 most = min(self.leased(), bench.setup.amps, max(self.cables[-7:]))  # a coding stands for 0.1 s
-                live = bench.setup.live_phases(3 if bench.out.second else 1)
-                assert live <= self.phases
                 if bench.last.shed:
                     most = min(most, bench.setup.protection.shed_watts / 230.0 / live)
                 if bench.setup.fitted.cabinet_sensor and (bench.last.cabinet or 70.0) >= 70.0:
@@ -299,8 +299,8 @@ def flickers() -> st.SearchStrategy[Act]:
 def good_mornings() -> st.SearchStrategy[Act]:
     """All well, a vehicle in B with a lease, asking or about to ask: from here the next act meets something."""
 
-    def start(judge: Judge, waits: int, asks: bool, phases: int, new: bool, test_takes: float, shaky: bool) -> None:
-        bench = judge.bench
+    def start(judge: Judge, waits: int, asks: bool, phases: int, new: bool, test_takes: float, *ills: bool) -> None:
+        bench, (shaky, old) = judge.bench, ills
         bench.test_takes = test_takes
         if new:
             bench.level = "A"
@@ -312,6 +312,8 @@ def good_mornings() -> st.SearchStrategy[Act]:
         bench.mirror = bench.volts = bench.generator = bench.second = None
         for _ in range(waits):
             judge.turn()
+        if old:
+            judge.grow_old()
         judge.permit(16.0, Mode.BASIC, 60.0, False, phases)
         for turn in range(45):
             bench.diode = not shaky or turn % 3 > 0
@@ -326,6 +328,7 @@ def good_mornings() -> st.SearchStrategy[Act]:
         st.sampled_from([3, 1]),
         st.booleans(),
         st.sampled_from([0.7, 3.0]),
+        st.sampled_from([False, False, True]),
         st.sampled_from([False, False, True]),
     )
 
@@ -363,7 +366,7 @@ def test_the_contactor_is_closed_only_for_good_reasons(
         st.tuples(
             st.sampled_from([0.0, 0.0, 5.9, 6.0, 16.0, 16.0]),
             st.sampled_from([Mode.BASIC] * 4 + [Mode.DIGITAL, Mode.UNAVAILABLE]),
-            st.sampled_from([1, 1, 2, 50, 149, 150, 151, 152, 248, 251, 299, 301]),
+            st.sampled_from([1, 1, 2, 50, 149, 150, 151, 152, 248, 251, 299, 301, 520]),
         ),
         max_size=25,
     ),
