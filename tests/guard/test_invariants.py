@@ -394,17 +394,23 @@ def test_a_lease_that_comes_and_goes_holds_no_contactor(
             st.sampled_from(["B", "C", "C"]),
             st.booleans(),
             st.sampled_from([None, None, None, True, False]),
+            st.sampled_from(
+                [{}, {}, {}, {"pen": True}, {"plug": 95.0}, {"cabinet": 85.0}, {"mains": (0.0,)}, {"shed": True}]
+            ),
             st.sampled_from([1, 5, 14, 60, 160, 310, 520]),
         ),
         max_size=10,
     ),
 )
 def test_phases_that_come_and_go_switch_nothing_under_load(
-    setup: OutletSetup, wishes: list[tuple[int, float, str, bool, bool | None, int]]
+    setup: OutletSetup, wishes: list[tuple[int, float, str, bool, bool | None, dict[str, object], int]]
 ) -> None:
     judge = Judge(charging(setup))
     bench = judge.bench
-    for phases, amps, level, rested, mirror, turns in wishes:
+    well = {"pen": False, "plug": 20.0, "cabinet": 20.0, "mains": (230.0,) * 3, "shed": False}
+    for phases, amps, level, rested, mirror, ill, turns in wishes:
+        for name, value in {**well, **ill}.items():
+            setattr(bench, name, value)
         if rested:  # as if the last switching had been long ago
             bench.state = replace(bench.state, phases_at=bench.state.phases_at - 3600.0)
         judge.permit(amps, Mode.BASIC, 60.0, False, phases)
