@@ -318,6 +318,11 @@ def _add_doing(add: Callable[..., argparse.ArgumentParser]) -> None:
     start.add_argument("--token", metavar="CARD", help="on whose account; a backend may end it without")
     stop = add("stop", "stop charging", _asks("stop", lambda *_: "stopping", "outlet"))
     stop.add_argument("outlet", type=int, metavar="OUTLET", help="its number, as in `status`")
+    add(
+        "clear-profiles",
+        "forget the backend's charging profiles; what is limited goes on by the other limits",
+        _asks("profiles.clear", lambda answer, ink: f"{answer['cleared']} cleared"),
+    )
     unlock = add("unlock", "let go of the plug", _asks("unlock", lambda *_: "unlocked", "outlet"))
     unlock.add_argument("outlet", type=int, metavar="OUTLET", help="its number, as in `status`")
     link = add("link", "the link to the backend: see it, bring it up now, hold it down, let it go", _link)

@@ -5,6 +5,7 @@
 | hello | | version, protocol, may: `read` or `act` |
 | status | | the whole picture of `picture.station`; points in time are RFC 3339, durations seconds |
 | why | | for each outlet what it may give and why, as in `reasons.why` |
+| profiles.clear | | {cleared: how many}: the backend's charging profiles, all of them * |
 | watch | | {}; from then on `event` notifications as listed in `picture.news` |
 | sessions | [limit 1..1000, 50], [since unix seconds] | closed transactions, newest first |
 | queue | | waiting, kinds, oldest, dead (how many), letters (the newest dead letters) |
@@ -85,6 +86,7 @@ class Api(Protocol):
 
     async def status(self) -> Json: ...
     async def why(self) -> Json: ...
+    async def clear_profiles(self) -> Json: ...
     def watch(self, tell: Tell) -> Callable[[], None]:
         """Tell every event from now on; the result ends it."""
 
@@ -227,6 +229,7 @@ _METHODS: dict[str, _Method] = {
     "hello": _Method(_hello, may=May.READ),
     "status": _Method(lambda api, p, c: api.status(), may=May.READ),
     "why": _Method(lambda api, p, c: api.why(), may=May.READ),
+    "profiles.clear": _Method(lambda api, p, c: api.clear_profiles()),
     "watch": _Method(_watch, may=May.READ),
     "sessions": _Method(
         lambda api, p, c: api.sessions(p.whole("limit", 1, 1000, 50), p.seconds("since")), ("limit", "since"), May.READ

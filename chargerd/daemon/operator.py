@@ -19,6 +19,7 @@ from chargerd.core.events import (
     ClearCacheAsked,
     Event,
     Fault,
+    ProfilesCleared,
     RemoteStart,
     RemoteStop,
     ResetAsked,
@@ -236,6 +237,13 @@ class Operator:
         ]
 
     # ---- doing
+
+    async def clear_profiles(self) -> Json:
+        """Whatever backend set them: another, or another version of OCPP, may not know of them."""
+        count = len(self._charger.state.profiles)
+        self._must_store()
+        await self._ask(ProfilesCleared)
+        return {"cleared": count}
 
     async def force_link(self, up: bool | None) -> None:
         if self._link is None:

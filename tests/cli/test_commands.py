@@ -51,6 +51,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     [
         ("tap 04A1B2C3 --evse 1", ("tap", "04A1B2C3", 1), "tapped\n"),
         ("start 1", ("start", 1, None), "accepted\n"),
+        ("clear-profiles", ("clear profiles",), "2 cleared\n"),
         ("start 1 --token CARD", ("start", 1, "CARD"), "accepted\n"),
         ("cards add 04A1 --group G", ("add", "04A1", "G"), "added\n"),
         ("cards remove 04A1", ("remove", "04A1"), "removed\n"),

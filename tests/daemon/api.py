@@ -192,6 +192,10 @@ class FakeApi:
     async def status(self) -> Json:
         return self.picture
 
+    async def clear_profiles(self) -> Json:
+        self.done.append(("clear profiles",))
+        return {"cleared": 2}
+
     async def why(self) -> Json:
         return [WHY, WHY | {"outlet": 2, "limits": []}]
 

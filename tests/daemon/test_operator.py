@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from chargerd.core.events import ListSent, Power, ReserveAsked, SetAsked, Storage
+from chargerd.core.events import ListSent, Power, ProfileSet, ReserveAsked, SetAsked, Storage
+from chargerd.core.profiles import Kind, Period, Profile, Purpose, Schedule, Unit
 from chargerd.core.token import Standing, Token, Verdict
 from chargerd.daemon.control import BadParams, Refused
 from chargerd.daemon.operator import Operator
@@ -336,3 +337,19 @@ def test_a_watcher_that_fails_disturbs_nothing(tmp_path: Path, caplog: pytest.Lo
 
     play(tmp_path, story)
     assert "could not be shown" in caplog.text
+
+
+def test_profiles_that_no_backend_clears_any_more_are_cleared_by_hand(tmp_path: Path) -> None:
+    async def story(whole: Whole, operator: Operator) -> None:
+        assert whole.daemon is not None
+        schedule = Schedule(Unit.AMPERES, (Period(0, 8.0),))
+        profile = Profile(8, 0, Purpose.STATION_MAX, Kind.RELATIVE, schedule)
+        await whole.daemon.charger.ask(lambda ask: ProfileSet(ask, 0, profile))
+        (told,) = await operator.why()
+        assert told["limits"][0]["amps"] == 8.0
+        assert await operator.clear_profiles() == {"cleared": 1}
+        (told,) = await operator.why()
+        assert told["limits"][0]["source"] == "outlet"
+        assert await operator.clear_profiles() == {"cleared": 0}
+
+    play(tmp_path, story)
