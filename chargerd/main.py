@@ -143,12 +143,18 @@ def _misnamed(path: Path, config: Config) -> list[str]:
     """What `run` and `guard` would refuse of board, meters and readers, without touching a line."""
     import hal
     from chargerd.config import NO_METER, line_of
+    from chargerd.guard.setup import unfit
     from hal.api import DeviceError
+
+    def fits(moniker: str) -> None:
+        outlets = hal.check_board(moniker)
+        if outlets is not None and (lacks := list(unfit(outlets, config.outlets))):
+            raise DeviceError("; ".join(lacks))
 
     meters = ((f"outlet[{n}].meter", hal.open_meter, outlet.meter) for n, outlet in enumerate(config.outlets, 1))
     readers = ((f"reader[{n}].device", hal.open_reader, reader.device) for n, reader in enumerate(config.readers, 1))
     mistakes = []
-    for key, opener, moniker in (("guard.board", hal.check_board, config.guard.board), *meters, *readers):
+    for key, opener, moniker in (("guard.board", fits, config.guard.board), *meters, *readers):
         try:
             if moniker != NO_METER:
                 opener(moniker)

@@ -8,7 +8,13 @@ Readers  `sim:/path/world.sock?reader=station`, `pcsc:reader name?lights=acr122&
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from hal.api import BayDetector, Board, CardReader, DeviceError, Meter
+
+if TYPE_CHECKING:
+    from hal.pi.boardfile import OutletFile
 
 
 def open(moniker: str) -> Board:
@@ -25,17 +31,19 @@ def open(moniker: str) -> Board:
     raise _unknown_board(moniker)
 
 
-def check_board(moniker: str) -> None:
-    """What `open` would refuse of the moniker and of the file it names, without touching a line. Raises DeviceError."""
+def check_board(moniker: str) -> Sequence[OutletFile] | None:
+    """What `open` would refuse of the moniker and of the file it names, without touching a line. Raises DeviceError.
+
+    What the file says of each outlet; None where there is no file.
+    """
     match _split(moniker):
         case "sim", _:
-            return
+            return None
         case "pi", rest:
             from hal.pi.boardfile import load
 
-            load(rest)
-        case _:
-            raise _unknown_board(moniker)
+            return load(rest).outlet
+    raise _unknown_board(moniker)
 
 
 def open_meter(moniker: str) -> Meter:

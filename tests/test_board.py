@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Callable, Iterator
@@ -241,3 +242,20 @@ def test_config_check_reads_the_board_file_too(config: Path, capsys: pytest.Capt
     config.write_text(config.read_text().replace("pi:reference-pi4", "pi:reference-pi6"))
     assert main(["config", "--check", str(config)]) == os.EX_UNAVAILABLE
     assert "guard.board: board 'reference-pi6' is not known: use one of bench" in capsys.readouterr().err
+
+
+def test_config_check_says_what_the_board_lacks(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = tmp_path / "poor.toml"
+    text = Path("hardware/boards/reference-pi4.toml").read_text()
+    board.write_text(re.sub(r"\[outlet\.(residual|lock|proximity|relay)\][^\[]*", "", text))
+    wanted = config.read_text().replace("pi:reference-pi4", f"pi:{board}")
+    config.write_text(wanted.replace("[[outlet]]", '[[outlet]]\nwake_up = "disconnect"'))
+    assert main(["config", "--check", str(config)]) == os.EX_UNAVAILABLE
+    told = capsys.readouterr().err
+    assert "guard.board: outlet 1: a socket needs proximity and lock; set tethered = true" in told
+    assert "no residual-current monitor; set residual = false" in told and "set wake_up to auto" in told
+    config.write_text(wanted.replace("[[outlet]]", "[[outlet]]\nevse = 2\namps = 16\ntethered = true\n\n[[outlet]]", 1))
+    assert main(["config", "--check", str(config)]) == os.EX_UNAVAILABLE
+    assert "guard.board: the board has 1 outlets, 2 are configured" in capsys.readouterr().err

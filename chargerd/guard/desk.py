@@ -44,7 +44,7 @@ from chargerd.guard.lease import (
     encode,
 )
 from chargerd.guard.pilot import X1, F
-from chargerd.guard.setup import Fitted, GuardSetup, OutletSetup
+from chargerd.guard.setup import Fitted, GuardSetup, OutletSetup, unfit
 from chargerd.guard.state import Outputs, Said, Sample
 from hal.api import Board, Contactor, DeviceError, Outlet
 
@@ -395,15 +395,6 @@ def _beyond(o: Outlet) -> Fitted:
 def _fitted(board: Board, setup: GuardSetup) -> list[Outlet]:
     """The board's outlets, each with the devices that its setup counts on."""
     outlets = list(board.outlets)
-    if len(outlets) != len(setup.outlets):
-        raise DeviceError(f"the board has {len(outlets)} outlets, {len(setup.outlets)} are configured")
-    for rank, (hardware, wanted) in enumerate(zip(outlets, setup.outlets, strict=True), 1):
-        if not wanted.tethered and (hardware.proximity is None or hardware.lock is None):
-            raise DeviceError(
-                f"outlet {rank}: a socket needs proximity and lock; set tethered = true for a fixed cable"
-            )
-        if wanted.residual and hardware.residual is None:
-            raise DeviceError(f"outlet {rank}: no residual-current monitor; set residual = false if the supply has one")
-        if wanted.wake_up == "disconnect" and hardware.relay is None:
-            raise DeviceError(f"outlet {rank}: no relay takes the pilot away; set wake_up to auto, f, x1 or off")
+    if lacks := list(unfit(outlets, setup.outlets)):
+        raise DeviceError("; ".join(lacks))
     return outlets

@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from chargerd.faults import GUARD as FAULTS
@@ -16,6 +17,7 @@ from chargerd.faults import GUARD as FAULTS
 Latched = frozenset[tuple[int, str]]
 _MAX_BYTES = 4000  # one pipe write of this size is atomic
 _RETRY = 1.0
+FORGOTTEN = "a restart forgets what has changed of the faults that wait for a technician"
 REMEDY = "check the contactors, create the file anew, empty, and restart the guard"
 
 
@@ -79,15 +81,19 @@ def _write_all(source: int, path: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     gc.freeze()
-    waiting = b""
+    waiting, told = b"", ""
     while more := os.read(source, 65536):
         *whole, waiting = (waiting + more).split(b"\0")
-        while whole and not _replace(path, whole[-1]):
+        while whole and (trouble := _replace(path, whole[-1])):
+            if trouble != told:
+                told = trouble
+                with suppress(OSError):
+                    os.write(2, f"chargerd-guard: {path}: {trouble}; until it can be written, {FORGOTTEN}\n".encode())
             time.sleep(_RETRY)
 
 
-def _replace(path: str, content: bytes) -> bool:
-    """Put the content into place as a whole; False when the disk would not."""
+def _replace(path: str, content: bytes) -> str:
+    """Put the content into place as a whole; why the disk would not, else ""."""
     try:
         with Path(f"{path}.new").open("wb") as file:
             file.write(content)
@@ -97,6 +103,6 @@ def _replace(path: str, content: bytes) -> bool:
         folder = os.open(Path(path).parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
-    except OSError:
-        return False
-    return True
+    except OSError as e:
+        return e.strerror or str(e)
+    return ""

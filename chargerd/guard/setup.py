@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from chargerd.protection import USUAL, Protection
 
@@ -85,3 +86,41 @@ class GuardSetup:
 
     def __post_init__(self) -> None:
         _within("outlets", len(self.outlets), 1, 64)
+
+
+class Parts(Protocol):
+    """What a board, or its file, has at an outlet; None: not fitted."""
+
+    @property
+    def proximity(self) -> object: ...
+    @property
+    def lock(self) -> object: ...
+    @property
+    def residual(self) -> object: ...
+    @property
+    def relay(self) -> object: ...
+
+
+class Wanted(Protocol):
+    """What a setup, or the configuration, counts on at an outlet."""
+
+    @property
+    def tethered(self) -> bool: ...
+    @property
+    def residual(self) -> bool: ...
+    @property
+    def wake_up(self) -> str: ...
+
+
+def unfit(board: Sequence[Parts], setup: Sequence[Wanted]) -> Iterator[str]:
+    """What the setup counts on and the board lacks, each with the remedy."""
+    if len(board) != len(setup):
+        yield f"the board has {len(board)} outlets, {len(setup)} are configured"
+        return
+    for rank, (parts, wanted) in enumerate(zip(board, setup, strict=True), 1):
+        if not wanted.tethered and (parts.proximity is None or parts.lock is None):
+            yield f"outlet {rank}: a socket needs proximity and lock; set tethered = true for a fixed cable"
+        if wanted.residual and parts.residual is None:
+            yield f"outlet {rank}: no residual-current monitor; set residual = false if the supply has one"
+        if wanted.wake_up == "disconnect" and parts.relay is None:
+            yield f"outlet {rank}: no relay takes the pilot away; set wake_up to auto, f, x1 or off"

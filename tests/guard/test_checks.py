@@ -584,6 +584,15 @@ def test_device_failure() -> None:
     assert bench.out.coil
 
 
+def test_after_blindness_the_monitor_is_tested_anew_and_nothing_is_said_that_is_not_seen() -> None:
+    bench = charging()
+    bench.fail()
+    assert rules.truth(bench.setup, bench.state, None, 1, bench.now).pilot == ""
+    bench.test_result = False
+    bench.run(3.0)
+    assert bench.faults() == {"ResidualSelfTest"}
+
+
 @pytest.mark.parametrize("lingers", [0, 3])
 def test_after_long_blindness_the_vehicle_is_a_new_one(lingers: int) -> None:
     bench = charging()

@@ -81,7 +81,7 @@ def test_a_new_child_holds_nothing_else_open(tmp_path: Path) -> None:
     os.wait()
 
 
-def test_a_disk_that_refuses_is_tried_again(tmp_path: Path) -> None:
+def test_a_disk_that_refuses_is_named_and_tried_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "later"
     writer = Writer(str(folder / "latch"))
     assert writer.save(WELD)
@@ -90,3 +90,5 @@ def test_a_disk_that_refuses_is_tried_again(tmp_path: Path) -> None:
     writer.close()
     os.wait()
     assert read(str(folder / "latch"), 1) == WELD
+    (told,) = capfd.readouterr().err.splitlines()
+    assert f"{folder}/latch: No such file or directory; until it can be written, a restart forgets" in told
