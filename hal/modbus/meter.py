@@ -2,7 +2,7 @@
 
 Monikers (after `modbus:`): `rtu:/dev/ttyUSB0?model=eastron-sdm630&unit=1&baud=9600&parity=N&stop_bits=1`,
 `tcp:192.168.1.20:502?model=abb-b23&unit=1`, and `rtutcp:…` for a gateway that passes on RTU frames as they are. Only
-`model` is needed; otherwise unit 1 and what the model file says. `chargerd meters --probe` finds them.
+`model` is needed; otherwise unit 1 and what the model file says. `chargerd meters probe` finds them.
 
 A meter mounted the wrong way round: `invert=swap` takes its export for import and turns power and currents; one that
 counts both ways as import, but shows a negative power, wants `invert=sign`.
