@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from chargerd.core.variables_table import BAY, TABLE, Access, Entry, Kind, Scope, Source
+from chargerd.core.variables_table import BAY, PHASED, TABLE, Access, Entry, Kind, Scope, Source
 
 Facts = Mapping[str, str]
 
@@ -79,7 +79,7 @@ def _integer(entry: Entry, text: str) -> str | Refusal:
 
 
 def _listed(entry: Entry, text: str) -> str | Refusal:
-    spelled = {choice.casefold(): choice for choice in entry.choices}
+    spelled = {choice.casefold(): choice for choice in (*entry.choices, *entry.choices16)}
     chosen: dict[str, None] = {}  # a set that keeps its order
     for item in text.split(",") if text else ():
         choice = spelled.get(item.strip().casefold())
@@ -89,6 +89,11 @@ def _listed(entry: Entry, text: str) -> str | Refusal:
     if not chosen and not entry.may_be_empty:
         return Refusal("InvalidValue", f"at least one of {', '.join(entry.choices)}")
     return ",".join(chosen)
+
+
+def whole_of(measurand: str) -> str:
+    """Without the phase that 1.6 may add (§9.1.15)."""
+    return measurand.rpartition(".")[0] if measurand in PHASED else measurand
 
 
 def _worded(entry: Entry, text: str) -> str | Refusal:
@@ -346,7 +351,15 @@ def get2(variables: Variables, facts: Facts, address: Address, attribute: str = 
         return Got(Outcome.NOT_SUPPORTED_ATTRIBUTE)
     if entry.access is Access.WRITE_ONLY:
         return Got(Outcome.REJECTED, reason="WriteOnly")
-    return Got(Outcome.ACCEPTED, _value(variables, facts, entry, _where(address)) or "")
+    return Got(Outcome.ACCEPTED, _value2(variables, facts, entry, _where(address)))
+
+
+def _value2(variables: Variables, facts: Facts, entry: Entry, where: str) -> str:
+    """As 2.x may tell it: what only 1.6 may set becomes the choice that it is a part of."""
+    text = _value(variables, facts, entry, where) or ""
+    if not any(item in entry.choices16 for item in text.split(",")):
+        return text
+    return ",".join(dict.fromkeys(whole_of(item) if item in entry.choices16 else item for item in text.split(",")))
 
 
 def set2(variables: Variables, facts: Facts, address: Address, attribute: str, text: str) -> tuple[Change, Variables]:
@@ -358,7 +371,7 @@ def set2(variables: Variables, facts: Facts, address: Address, attribute: str, t
         return Change(Outcome.NOT_SUPPORTED_ATTRIBUTE), variables
     if entry.access is Access.WRITE_ONLY and HEX_KEY.fullmatch(text):  # A00.FR.205: it would be sent as other bytes
         return Change(Outcome.REJECTED, reason="InvalidValue", why="looks like a key of OCPP 1.6"), variables
-    return _write(variables, facts, entry, text)
+    return _write(variables, facts, replace(entry, choices16=()), text)
 
 
 def report2(variables: Variables, facts: Facts, base: Base) -> list[Row]:
@@ -400,7 +413,7 @@ def _row(variables: Variables, facts: Facts, entry: Entry, address: Address) -> 
     most = facts.get(f"{entry.name}_max{where}")
     return Row(
         address=address,
-        value=None if secret else _value(variables, facts, entry, where) or "",
+        value=None if secret else _value2(variables, facts, entry, where),
         mutability=_access(entry, facts),
         persistent=entry.source is not Source.FACT,
         constant=entry.source is Source.FIXED,

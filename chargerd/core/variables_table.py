@@ -52,8 +52,9 @@ class Entry:
     """One variable. `default` is canonical text (lists: comma-separated). `key` is its name in 1.6, `place` that in
     2.x as `Component.Variable` or `Component.Variable[instance]`; either may be empty, not both.
 
-    `low` and `high` bound integers, `shortest` and `longest` the length of a text. `summary`: part of the 2.x
-    SummaryInventory. `sockets`: on a station with fixed cables only it is read-only and false.
+    `low` and `high` bound integers, `shortest` and `longest` the length of a text. `choices16`: those that only 1.6
+    may set beside `choices`. `summary`: part of the 2.x SummaryInventory. `sockets`: on a station with fixed cables
+    only it is read-only and false.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Entry:
     shortest: int = 0
     longest: int = 255
     choices: tuple[str, ...] = ()
+    choices16: tuple[str, ...] = ()
     pattern: re.Pattern[str] | None = None
     may_be_empty: bool = True
     reboot: bool = False
@@ -100,6 +102,7 @@ MEASURANDS = (
     "Voltage",
     "Frequency",
 )
+PHASED = tuple(f"{name}.L{n}" for name in ("Current.Import", "Voltage") for n in (1, 2, 3))  # 1.6 §9.1.15
 BAY = "ParkingBayOccupancy"  # a choice only where every outlet has a detector in its bay
 TX_POINTS = (
     BAY,
@@ -130,7 +133,7 @@ def _switch(name: str, default: bool, key: str, place: str, sockets: bool = Fals
 
 
 def _measurands(name: str, default: str, key: str, place: str) -> Entry:
-    return Entry(name, Kind.MEMBERS, default, key, place, choices=MEASURANDS)
+    return Entry(name, Kind.MEMBERS, default, key, place, choices=MEASURANDS, choices16=PHASED if key else ())
 
 
 def _fixed(
@@ -305,7 +308,7 @@ _SETTINGS = (
     ),
 )
 
-_MOST = str(len(MEASURANDS))
+_MOST = str(len(MEASURANDS) + len(PHASED))
 _FIXED = (
     _fixed("get_configuration_max_keys", Kind.INT, "100", "GetConfigurationMaxKeys", ""),
     _fixed("feature_profiles", Kind.MEMBERS, PROFILES, "SupportedFeatureProfiles", ""),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from chargerd.lab.csms import Csms
 
 MOST = 65_536  # characters of a line
+_CALL = re.compile(r"\s*((?:@\S+\s+)?call\s+\S+)\s+(\{.*\})\s*")
 
 
 async def obey(csms: Csms, line: str) -> str:
     """Carry out one order; what came of it, or what is wrong with it."""
     try:
-        words = shlex.split(line)
+        words = _words(line)
         if not words or words == ["help"]:
             return (__doc__ or "").partition("\n\n")[2].rstrip() if words else ""
         station = words.pop(0)[1:] if words[0].startswith("@") else _only(csms)
@@ -41,6 +43,12 @@ async def obey(csms: Csms, line: str) -> str:
         return await _carry_out(csms, station, words[0] if words else "help", words[1:])
     except (ValueError, CallFailed) as e:
         return str(e)
+
+
+def _words(line: str) -> list[str]:
+    """As a shell splits them; but JSON is taken as it stands, with its quotation marks."""
+    call = _CALL.fullmatch(line)
+    return [*call[1].split(), call[2]] if call else shlex.split(line)
 
 
 def _only(csms: Csms) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from chargerd.core.moment import Moment
-from chargerd.core.variables import ENTRIES, Variables
+from chargerd.core.variables import ENTRIES, Variables, whole_of
 from hal.api import MeterKind, MeterReading
 
 # Standardised units; `Hz` has none in 1.6 (§7.45), whose dialect leaves it out.
@@ -31,15 +31,16 @@ class Sample:
 def samples(reading: MeterReading, wanted: Sequence[str], offered: float | None, phases: int) -> list[Sample]:
     """The wanted measurands that this reading has, in the order asked; `offered` in A per phase, `phases` 1 or 3.
 
-    A measurand that the reading lacks, or whose figure is not a number, is left out.
+    `Voltage.L1` asks for one phase of it, unless all are wanted (1.6 §9.1.15). A measurand that the reading lacks, or
+    whose figure is not a number, is left out.
     """
     return [
         Sample(name, phase, text(value, decimals), unit)
-        for name in wanted
-        if name in _MEASURANDS
+        for one in wanted
+        if (name := whole_of(one)) in _MEASURANDS and (name == one or name not in wanted)
         for unit, decimals, figures in (_MEASURANDS[name],)
         for phase, value in figures(reading, offered, phases)
-        if value is not None and isfinite(value)
+        if value is not None and isfinite(value) and one in (name, f"{name}.{(phase or '')[:2]}")
     ]
 
 
@@ -54,7 +55,7 @@ def lacks(kind: MeterKind, variables: Variables) -> list[str]:
     texts = []
     for name in ("sampled", "started", "ended", "stop", "aligned", "aligned_ended"):
         entry = ENTRIES[f"{name}_measurands"]
-        asked = variables.get_list(entry.name)
+        asked = dict.fromkeys(map(whole_of, variables.get_list(entry.name)))
         missing = [one for one in asked if one in _FIELDS and _FIELDS[one] not in kind.gives]
         if missing:
             texts.append(f"{kind.name} cannot tell {', '.join(missing)}, which {entry.key or entry.place} asks for")

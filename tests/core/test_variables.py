@@ -311,6 +311,20 @@ def test_a_probe_with_measurands_that_are_not_there_leaves_the_old_value() -> No
     assert after.get_list("sampled_measurands") == ("Energy.Active.Import.Register",)
 
 
+@pytest.mark.req("1.6 §9.1.15")
+def test_a_phase_of_a_measurand_can_be_named_in_1_6_alone() -> None:
+    place = Address("SampledDataCtrlr", "TxUpdatedMeasurands")
+    change, after = set16(START, FACTS, "MeterValuesSampledData", "voltage.l1, Frequency, Voltage.L2")
+    assert change.done
+    told = {each.key: each.value for each in keys16(after, FACTS)}
+    assert told["MeterValuesSampledData"] == "Voltage.L1,Frequency,Voltage.L2"
+    assert get2(after, FACTS, place).value == "Voltage,Frequency"
+    row = next(row for row in report2(after, FACTS, Base.FULL) if row.address == place)
+    assert (row.value, row.values_list) == ("Voltage,Frequency", ",".join(MEASURANDS))
+    assert set2(START, FACTS, place, "Actual", "Voltage.L1")[0].outcome is Outcome.REJECTED
+    assert after.restored(after.overrides) == (after, ())
+
+
 def test_the_two_faces_show_one_value() -> None:
     _, after = set16(START, FACTS, "MeterValuesSampledData", "Voltage")
     assert get2(after, FACTS, Address("SampledDataCtrlr", "TxUpdatedMeasurands")).value == "Voltage"

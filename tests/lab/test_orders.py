@@ -94,6 +94,7 @@ class Station:
         ("@A reset hard", ("Reset", {"type": "Hard"})),
         ("call ClearCache", ("ClearCache", {})),
         ("""call Reset '{"type": "Soft"}'""", ("Reset", {"type": "Soft"})),
+        ("""@A call Reset {"type": "Soft"} """, ("Reset", {"type": "Soft"})),
     ],
 )
 async def test_an_order_is_asked_of_the_station(line: str, asked: tuple[str, Payload]) -> None:

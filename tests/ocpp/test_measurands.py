@@ -41,6 +41,16 @@ def test_each_measurand(measurand: str, expected: list[tuple[str | None, str, st
     assert said(measurand) == [Sample(measurand, phase, value, unit) for phase, value, unit in expected]
 
 
+@pytest.mark.req("1.6 §9.1.15", "1.6 §7.34")
+def test_one_phase_of_a_measurand_may_be_wanted() -> None:
+    assert said("Voltage.L2", "Current.Import.L1") == [
+        Sample("Voltage", "L2-N", "231.3", "V"),
+        Sample("Current.Import", "L1", "16.0", "A"),
+    ]
+    assert [s.phase for s in said("Current.Import.L1", "Current.Import")] == ["L1", "L2", "L3"]
+    assert said("Current.Import.L2", phases=1) == []
+
+
 def test_the_order_asked_is_kept() -> None:
     assert [s.measurand for s in said("Frequency", "Power.Active.Import")] == ["Frequency", "Power.Active.Import"]
 

@@ -12,6 +12,7 @@ from typing import Any
 from chargerd.core.moment import Moment
 from chargerd.core.records import Cause, Sampled, Transaction
 from chargerd.core.state import Station
+from chargerd.core.variables import whole_of
 from chargerd.ocpp.dialect import Draft, Json, Outgoing, Stamp
 from chargerd.ocpp.measurands import read_at, samples
 
@@ -35,7 +36,7 @@ def measured(
             **({"phase": sample.phase} if sample.phase else {}),
             "unitOfMeasure": {"unit": sample.unit},
         }
-        for sample in samples(record.reading, wanted, offered, phases)
+        for sample in samples(record.reading, list(dict.fromkeys(map(whole_of, wanted))), offered, phases)
     ]
 
 

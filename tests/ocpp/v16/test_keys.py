@@ -8,7 +8,7 @@ import pytest
 
 from chargerd.core.events import SetAsked
 from chargerd.core.variables import find16
-from chargerd.core.variables_table import MEASURANDS, PROFILES, ROTATIONS_MOST
+from chargerd.core.variables_table import MEASURANDS, PHASED, PROFILES, ROTATIONS_MOST
 from chargerd.ocpp.dialect import Ask, Refuse
 from tests.ledgering.clauses import KEYS
 from tests.ocpp.v16.build import DIALECT, FACTS, station
@@ -94,8 +94,9 @@ def test_nothing_else_may_be_set() -> None:
 @pytest.mark.req("1.6 §9.1.14", "1.6 §9.1.16", "1.6 §9.1.26", "1.6 §9.1.28")
 @pytest.mark.parametrize("key", [key for key in THERE if key.endswith("Data") and not key.startswith("Clock")])
 def test_a_list_of_measurands_takes_as_many_as_it_says(key: str) -> None:
-    assert told(f"{key}MaxLength")[f"{key}MaxLength"]["value"] == str(len(MEASURANDS))
-    assert isinstance(change(key, ",".join(MEASURANDS)), Ask)
+    assert told(f"{key}MaxLength")[f"{key}MaxLength"]["value"] == str(len(MEASURANDS + PHASED))
+    assert isinstance(change(key, ",".join(MEASURANDS + PHASED)), Ask)
+    assert change(key, "Voltage.L4").payload == change(key, "Frequency.L1").payload == {"status": "Rejected"}
 
 
 @pytest.mark.req("1.6 §9.1.22", "1.6 §9.1.21")
