@@ -246,6 +246,23 @@ def test_no_answer_from_one_device_is_that_outlets_trouble() -> None:
     assert [line.coil for line in table.board.lines] == [False, True]
 
 
+def test_an_outlet_that_nobody_sees_open_holds_its_evse() -> None:
+    table = Table(1, 1)
+    table.run(5.0)
+    table.sit_down()
+    table.charge(1)
+    table.run(1.0)
+    table.board.lines[0].broken = True
+    table.charge(2)
+    table.run(8.0)
+    assert [line.coil for line in table.board.lines] == [False, False]
+    assert table.truth(2).limit == "evse"
+    table.board.lines[0].broken = False
+    table.board.lines[0].level = "A"
+    table.run(8.0)
+    assert [line.coil for line in table.board.lines] == [False, True]
+
+
 def refuse(*_: object) -> None:
     raise DeviceError("no")
 
