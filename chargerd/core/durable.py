@@ -114,7 +114,11 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
         local_list=MappingProxyType({key: unpack(Verdict, body) for key, body in _found(found, "list/")}),
         list_version=station.get("list", 0),
         reservations=MappingProxyType(
-            {int(key): unpack(Reservation, body) for key, body in _found(found, "reservation/")}
+            {
+                int(key): unpack(Reservation, body)
+                for key, body in _found(found, "reservation/")
+                if body["outlet"] <= len(outlets)  # else of an outlet that was taken away since
+            }
         ),
         profiles=MappingProxyType({key: unpack(Installed, body) for key, body in _found(found, "profile/")}),
     )

@@ -1,8 +1,9 @@
 """Reservations: an outlet, or any one of them, kept for a driver who is on the way (1.6 §5.1, §5.13).
 
-One for an outlet keeps that outlet from everybody else. One for the station (outlet 0) keeps none in particular: others
-may come as long as one more outlet is free. It is over when a transaction starts for it, when its time has come, when
-what it keeps is out of order or out of service, or when it is cancelled.
+One for an outlet keeps that outlet from everybody else, and so the others of its EVSE, which serves one vehicle at a
+time. One for the station (outlet 0) keeps none in particular: others may come as long as one more EVSE is free. It is
+over when a transaction starts for it, when its time has come, when what it keeps is out of order or out of service, or
+when it is cancelled.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from chargerd.core.commands import Answer, Outcome
 from chargerd.core.draft import LOBBY, Draft
 from chargerd.core.events import CancelReservationAsked, ReserveAsked
 from chargerd.core.state import Authorisation, Outlet, Reservation, Station
-from chargerd.core.status import beginning, blocking, reserved
+from chargerd.core.status import beginning, blocking
 from chargerd.core.token import Token
 
 ANY = 0
@@ -46,7 +47,7 @@ def _possible(draft: Draft, event: ReserveAsked, others: dict[int, Reservation])
     if event.expires <= draft.now.wall or not beginning(state) or len(others) >= MOST:
         return Outcome.REJECTED
     words = {o.site.rank: _word(state, o, others) for o in state.outlets}
-    free = [rank for rank, word in words.items() if word is Outcome.ACCEPTED]
+    free = {o.site.evse for o in state.outlets if words[o.site.rank] is Outcome.ACCEPTED}
     waiting = state.lobby is not None and state.lobby.auth is not None
     promised = sum(one.outlet == ANY for one in others.values()) + waiting
     if event.outlet != ANY and words[event.outlet] is not Outcome.ACCEPTED:
@@ -65,7 +66,7 @@ def _word(state: Station, outlet: Outlet, others: dict[int, Reservation]) -> Out
     if not state.in_service(outlet):
         return Outcome.UNAVAILABLE
     taken = outlet.visit is not None or any(state.siblings(outlet.site.rank))
-    kept = any(one.outlet == outlet.site.rank for one in others.values())
+    kept = any(_at(state, one, outlet.site.rank) for one in others.values())
     return Outcome.OCCUPIED if taken or kept else Outcome.ACCEPTED
 
 
@@ -77,28 +78,39 @@ def open_to(state: Station, rank: int, token: Token, group: str | None, sure: bo
 
     `sure`: its group is known; else it may turn out to be the one that a reservation names.
     """
-    own = reserved(state, rank)
+    own = next((one for one in state.reservations.values() if _at(state, one, rank)), None)
     if own is not None:
         return _for(own, token, group, sure)
     mine = any(_for(one, token, group, sure) for one in state.reservations.values() if one.outlet == ANY)
     promised = sum(one.outlet == ANY for one in state.reservations.values())
-    spare = sum(_spare(state, outlet) for outlet in state.outlets if outlet.site.rank != rank)
-    return mine or spare >= promised
+    evse = state.outlet(rank).site.evse
+    spare = {other.site.evse for other in state.outlets if other.site.evse != evse and _spare(state, other)}
+    return mine or len(spare) >= promised
+
+
+def _at(state: Station, one: Reservation, rank: int) -> bool:
+    """Does it keep this outlet's EVSE?"""
+    return one.outlet != ANY and state.outlet(one.outlet).site.evse == state.outlet(rank).site.evse
 
 
 def kept_for(state: Station, token: Token) -> Iterator[int]:
-    """Outlets that are reserved for this very token."""
-    return (one.outlet for one in state.reservations.values() if one.outlet != ANY and one.token.same(token))
+    """Outlets that are reserved for this very token; before the one that was named those of its EVSE where a vehicle
+    waits."""
+    for one in state.reservations.values():
+        if one.outlet != ANY and one.token.same(token):
+            yield from (o.site.rank for o in state.outlets if o.live.plug and _at(state, one, o.site.rank))
+            yield one.outlet
 
 
 def used(draft: Draft, rank: int, auth: Authorisation | None) -> int | None:
     """A transaction starts at `rank`: the number of the reservation that is over by that, if it had one."""
     if auth is None:
         return None
-    places = (ANY,) if rank == LOBBY else (rank, ANY)
-    for place in places:
-        for id_, one in draft.state.reservations.items():
-            if one.outlet == place and _for(one, auth.token, auth.group, sure=True):
+    state = draft.state
+    for whole in (False, True) if rank != LOBBY else (True,):
+        for id_, one in state.reservations.items():
+            here = one.outlet == ANY if whole else _at(state, one, rank)
+            if here and _for(one, auth.token, auth.group, sure=True):
                 _drop(draft, id_)
                 return id_
     return None
@@ -114,7 +126,12 @@ def _for(one: Reservation, token: Token, group: str | None, sure: bool) -> bool:
 
 def _spare(state: Station, outlet: Outlet) -> bool:
     free = outlet.visit is None and not any(state.siblings(outlet.site.rank))
-    return free and _serves(state, outlet) and outlet.live.known and reserved(state, outlet.site.rank) is None
+    return (
+        free
+        and _serves(state, outlet)
+        and outlet.live.known
+        and not any(_at(state, one, outlet.site.rank) for one in state.reservations.values())
+    )
 
 
 # ---------------------------------------------------------------- how it ends

@@ -336,3 +336,40 @@ def test_the_same_number_at_the_same_outlet_replaces_whom_it_is_for() -> None:
     assert not charges(desk)
     tap(desk, BOB)
     assert starts(desk) == [(1, 1)]
+
+
+@pytest.mark.req("1.6 §5.13")
+def test_connectors_of_one_evse_are_kept_together() -> None:
+    desk = Desk(2, connectors=2)
+    assert reserve(desk, 5, 1, ANN) is Outcome.ACCEPTED
+    assert reserve(desk, 6, 2, BOB) is reserve(desk, 6, 0, BOB) is Outcome.OCCUPIED
+    plug(desk, 2)
+    tap(desk, BOB)
+    assert not charges(desk, 2)
+    tap(desk, ANN)
+    assert starts(desk) == [(2, 5)]
+    assert not desk.state.reservations
+
+
+@pytest.mark.req("1.6 §5.13")
+def test_an_evse_with_two_connectors_keeps_one_promise() -> None:
+    desk = Desk(4, connectors=2)
+    assert [reserve(desk, n, 0, token) for n, token in enumerate((ANN, BOB, CAT))] == [
+        Outcome.ACCEPTED,
+        Outcome.ACCEPTED,
+        Outcome.OCCUPIED,
+    ]
+    plug(desk, 3)
+    tap(desk, CAT)
+    assert not charges(desk, 3)
+
+
+def test_what_was_kept_at_an_outlet_that_is_there_no_more_is_over() -> None:
+    desk = Desk(2)
+    reserve(desk, 5, 2)
+    reserve(desk, 6, 1, BOB)
+    less = Desk(1)
+    less.state = restore(less.state.site, rows(desk.state), Variables())
+    less.feed(PowerRestored(True, 10.0))
+    less.truth()
+    assert set(less.state.reservations) == {6}

@@ -49,7 +49,7 @@ MUTANTS = (
     _core("1.6 §5.1", "reservation", "        _drop(draft, event.id)\n", "        pass\n"),
     _core("1.6 §5.10", "local_list", "state.list_version if state.local_list else 0", "state.list_version"),
     _core("1.6 §5.13", "reservation", "    if own is not None:\n        return _for", "    if 0:\n        return _for"),
-    _core("1.6 §5.13", "reservation", "return mine or spare >= promised", "return True"),
+    _core("1.6 §5.13", "reservation", "return mine or len(spare) >= promised", "return True"),
     _core("1.6 §5.13", "reservation", "one.expires <= draft.now.wall or not any", "not any"),
     _core("1.6 §5.13", "reservation", "not any(_serves(draft.state, outlet) for outlet in places)", "False"),
     _core("1.6 §5.13", "reservation", "id_ != event.id}", "True}"),
