@@ -279,7 +279,7 @@ class Bay:
         self.due = False
         self.settled = False
         self.alone = False
-        self._lamp = ""
+        self._lamp: str | None = ""  # what it shows; None: it may have forgotten
 
     def excludes(self, other: Bay) -> bool:
         return self is not other and self.setup.evse == other.setup.evse
@@ -313,17 +313,22 @@ class Bay:
                 self.hardware.lock.release()
         if outputs.start_test and self.hardware.residual is not None:
             self.hardware.residual.start_test()
-        lamp = LAMP_ALONE if self.alone and not self.state.faults else outputs.lamp
-        if lamp != self._lamp and self.hardware.indicator is not None:
-            self.hardware.indicator.show(lamp)
-            self._lamp = lamp
+        self._show(LAMP_ALONE if self.alone and not self.state.faults else outputs.lamp)
 
     def make_safe(self, outputs: Outputs) -> None:
-        """As far as the hardware still listens."""
-        self._lamp = ""
+        """As far as the hardware still listens: a lamp may when the converter does not."""
+        self._lamp = None
         for output in (self._switch, self._signal):
             with suppress(DeviceError):
                 output(outputs)
+        if outputs.lamp:
+            with suppress(DeviceError):
+                self._show(outputs.lamp)
+
+    def _show(self, lamp: str) -> None:
+        if lamp != self._lamp and self.hardware.indicator is not None:
+            self.hardware.indicator.show(lamp)
+            self._lamp = lamp
 
     def _switch(self, outputs: Outputs) -> None:
         _set(self.hardware.contactor, outputs.coil)

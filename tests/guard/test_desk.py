@@ -241,9 +241,15 @@ def test_no_answer_from_one_device_is_that_outlets_trouble() -> None:
     table.charge(1)
     table.charge(2)
     table.run(1.0)
+    table.tell(lease.Indicate(1, "charging"))
+    table.run(0.1)
     table.board.lines[0].broken = True
     table.run(0.1)
     assert [line.coil for line in table.board.lines] == [False, True]
+    assert table.board.lines[0].lamp == "service"  # which is not behind the converter
+    table.board.lines[0].broken = False
+    table.run(1.1)
+    assert table.board.lines[0].lamp == "charging"
 
 
 def test_an_outlet_that_nobody_sees_open_holds_its_evse() -> None:

@@ -519,7 +519,9 @@ def test_a_sensor_that_is_silent_from_the_start_costs_power() -> None:
     assert guard.bays[0].setup.fitted.cabinet_sensor
 
 
-def test_an_adc_that_dies_under_load_opens() -> None:
+@pytest.mark.parametrize("how", ["failing", "repeating"])
+def test_an_adc_that_dies_under_load_opens(how: str) -> None:
+    """Gone, or with the last burst again and again, whatever the vehicle does meanwhile."""
     street = Street()
     street.run(5.0)
     street.bench.ohms, street.bench.plateau = 220.0, 8.92
@@ -527,6 +529,11 @@ def test_an_adc_that_dies_under_load_opens() -> None:
     street.run(3.0)
     street.bench.plateau = 5.96
     assert street.run(6.0).closed
-    street.bench.failing = True
+    setattr(street.bench, how, True)
+    street.bench.plateau = 8.92
     street.run(0.1)
-    assert not street.bench.lines[24].on and street.bench.generators[0].duty == 1.0
+    assert not street.bench.lines[24].on
+    street.bench.history.clear()
+    told = street.run(3.0)
+    assert told.faults == ("DeviceFailure",) and street.bench.generators[0].duty == 1.0
+    assert [pin for _, pin, on in street.bench.history if on and pin != 23] == [2, 2, 2]  # needs a technician, in red
