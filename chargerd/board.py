@@ -63,7 +63,10 @@ def described(name: str) -> list[str]:
     rows = [f"{board.name}: {board.soc}, {len(board.outlet)} outlet{'s' * (len(board.outlet) > 1)}", ""]
     rows += [*wiring.table(board), "", *wiring.channel_table(board)]
     if board.software_only:
-        rows += ["", "For the bench only: with the guard dead, nothing opens the contactor."]
+        rows += [
+            "",
+            "For the bench only: with the guard dead, nothing opens the contactor, ends the offer or stops a motor.",
+        ]
     return rows
 
 

@@ -39,6 +39,7 @@ PRIORITY = 40
 EXIT_RENEW = 64  # to be started again, as after a soft reset
 _MCL_CURRENT_FUTURE_ONFAULT = 1 | 2 | 4
 _CAP_IPC_LOCK = 14
+NO_HARDWARE = "for the bench only: with this guard dead, no hardware opens the contactors or takes the pilots to X1"
 NOT_YOU = Refused("connection", "only members of the groups of chargerd may look here")
 
 
@@ -78,6 +79,8 @@ def run(
         _tell(str(e))
         writer.close()
         return os.EX_UNAVAILABLE
+    if board.hold is None:
+        _tell(NO_HARDWARE)
     try:
         epoch = _random()
         timed = TimedBoard(board, time.monotonic)

@@ -33,6 +33,12 @@ def wait_for(what: Callable[[], object], limit: float = 10.0) -> None:
         time.sleep(0.02)
 
 
+def _listens(path: str) -> bool:
+    """The path is there before its server is."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 class Place:
     """A folder with a world, a guard, and a socket to talk to it."""
 
@@ -44,7 +50,7 @@ class Place:
     def world(self) -> subprocess.Popen[bytes]:
         path = str(self.folder / "world.sock")
         world = self.start("-m", "hal.sim.serve", "--socket", path, "--outlets", "2", "--tethered", "1")
-        wait_for(lambda: (self.folder / "world.sock").exists())
+        wait_for(lambda: _listens(path))
         return world
 
     def guard(self, uid: int = os.getuid()) -> subprocess.Popen[bytes]:

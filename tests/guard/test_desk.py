@@ -403,6 +403,9 @@ def test_an_unreadable_latch_stops_everything_and_stays_unreadable() -> None:
     table.run(10.0)
     assert table.truth(1).faults == ("LatchUnreadable",)
     assert not table.board.lines[0].coil
+    table.board.lines[0].welded = True
+    table.run(1.0)
+    assert table.truth(1).faults == ("ContactorWelded", "LatchUnreadable")
     assert table.saved == []
 
 

@@ -8,6 +8,8 @@ import signal
 import socket
 import time
 
+import pytest
+
 from chargerd.guard import loop
 from chargerd.guard.lease import (
     ClearFault,
@@ -82,6 +84,27 @@ def test_a_bug_under_load_opens_and_ends_the_process_for_all_to_see(place: Place
     state = json.dumps(place.sim("sim.state"))
     assert '"closed": true' not in state
     assert '"closed": 1' in json.dumps(place.sim("sim.audit"))
+
+
+SOFTWARE_ONLY = """
+from hal.sim import board
+opened = board.open_board
+def software_only(path):
+    made = opened(path)
+    made.hold = None
+    return made
+board.open_board = software_only
+"""
+
+
+@pytest.mark.parametrize("before", ["", SOFTWARE_ONLY])
+def test_a_board_that_would_not_open_by_itself_is_told_of(place: Place, before: str) -> None:
+    place.world()
+    guard = place.start("-c", before + GUARD, str(place.folder), str(os.getuid()))
+    wait_for(lambda: "READY=1" in place.notes())
+    guard.terminate()
+    told = guard.communicate(timeout=10)[1]
+    assert (b"for the bench only: with this guard dead" in told) is bool(before)
 
 
 def test_a_session_through_the_world(place: Place) -> None:

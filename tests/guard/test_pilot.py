@@ -71,6 +71,11 @@ def test_mismatch(drive: float, high: float, duty: float, wrong: bool) -> None:
     assert pilot.mismatch(drive, high, -12, duty) is wrong
 
 
+@pytest.mark.req("IEC 61851-1 A.2.3")
+def test_a_loaded_negative_half_wave_is_no_diode() -> None:
+    assert [pilot.diode(low) for low in (-12.6, -11.0, -10.9, -5.6)] == [True, True, False, False]
+
+
 @pytest.mark.req("IEC 61851-1 B.2")
 @pytest.mark.parametrize(
     ("ohms", "amps"),
