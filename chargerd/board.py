@@ -65,7 +65,7 @@ def described(name: str) -> list[str]:
     if board.software_only:
         rows += [
             "",
-            "For the bench only: with the guard dead, nothing opens the contactor, ends the offer or stops a motor.",
+            "For the bench only: with the guard dead, nothing opens the contactor or stops a motor.",
         ]
     return rows
 
