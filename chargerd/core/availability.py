@@ -148,6 +148,14 @@ def settle_resets(draft: Draft) -> None:
             draft.set_live(rank, permit=None, lock=None, lamp=None, refused_until=None)
 
 
+def retry(draft: Draft, failed: bool) -> None:
+    """A hard reset that did not reboot the computer is tried again, so often and no more (1.6 §9.1.20)."""
+    again = failed and draft.state.reset_tries < draft.state.variables.get_int("reset_retries")
+    draft.set(reset_tries=draft.state.reset_tries + 1 if again else 0)
+    if again:
+        draft.set(reset=Resetting(ResetKind.HARD))
+
+
 def settle_reset(draft: Draft) -> None:
     """Once nothing runs any more, or nothing but what goes on afterwards, leave."""
     wanted = draft.state.reset

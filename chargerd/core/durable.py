@@ -61,7 +61,8 @@ def _own(state: Station) -> Json:
         "next_boot": pack(state.next_boot),
         "list": state.list_version,
     }
-    return own | _named(resets=state.resets, faults=state.reported)
+    tries = {"tries": state.reset_tries} if state.reset_tries else {}
+    return own | tries | _named(resets=state.resets, faults=state.reported)
 
 
 def _lasting(outlet: Outlet) -> Json:
@@ -109,6 +110,7 @@ def restore(site: Site, found: Mapping[str, Json], base: Variables) -> Station:
         faults=reported & standing,
         reported=reported,
         next_boot=_unpack(BootCause | None, station["next_boot"]),
+        reset_tries=station.get("tries", 0),
         cards=MappingProxyType({key: body["group"] for key, body in _found(found, "card/")}),
         cache=MappingProxyType({key: unpack(Verdict, body) for key, body in _found(found, "cache/")}),
         local_list=MappingProxyType({key: unpack(Verdict, body) for key, body in _found(found, "list/")}),

@@ -370,11 +370,13 @@ class CardsChanged:
 class PowerRestored:
     """First event after loading. `rebooted`: another OS boot than the one that wrote the state.
 
-    `away`: seconds since anything was written before, None: nobody can say.
+    `away`: seconds since anything was written before, None: nobody can say. `reboots`: whoever started this reboots the
+    computer after a hard reset, so one without another boot has failed.
     """
 
     rebooted: bool
     away: float | None = None
+    reboots: bool = False
 
 
 @dataclass(frozen=True, slots=True)

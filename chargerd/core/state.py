@@ -306,6 +306,7 @@ class Station:
     reset: Resetting | None = None
     resets: frozenset[int] = frozenset()  # EVSEs that start anew once nothing runs there (B11, B12)
     next_boot: BootCause | None = None  # why the next start will have happened
+    reset_tries: int = 0  # hard resets since the one that was asked for, after which the computer had not rebooted
     stopped: bool = False
     faults: frozenset[str] = frozenset()  # of the station as a whole; each outlet has its own in `live`
     reported: frozenset[str] = frozenset()  # those of them that records tell of, and not yet of their end

@@ -332,6 +332,7 @@ def _restored(draft: Draft, event: PowerRestored) -> None:
     if rebooted and cause is BootCause.UNKNOWN:  # it had been stopped in order
         cause = BootCause.POWER_UP
     draft.set(boot=replace(draft.state.boot, cause=cause), next_boot=None)
+    availability.retry(draft, planned is BootCause.HARD_RESET and event.reboots and not rebooted)
     started = cause is BootCause.POWER_UP
     draft.tell(Security(draft.now, "StartupOfTheDevice" if started else "ResetOrReboot", cause.value))
     for rank, found in list(draft.visits()):

@@ -121,9 +121,9 @@ class Charger:
         self.on_tap: Callable[[AnswerTap], None] = lambda command: None
         self.watchers: set[Callable[[Happened], None]] = set()
 
-    def begin(self, rebooted: bool, away: float | None = None) -> None:
+    def begin(self, rebooted: bool, away: float | None = None, reboots: bool = False) -> None:
         """The first event after loading."""
-        self.feed(PowerRestored(rebooted, away))
+        self.feed(PowerRestored(rebooted, away, reboots))
 
     # ---- in
 

@@ -72,6 +72,7 @@ class Daemon:
         link: LinkMaker = Link,
         boot_id: str,
         written: float | None = None,
+        reboots: bool = False,
         mint: Callable[[], str] = lambda: str(uuid.uuid4()),
         message_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         chance: Callable[[], float] = _RANDOM.random,
@@ -85,6 +86,7 @@ class Daemon:
         clock.on_known = self._time_known
         self._rebooted = loaded.state.get("boot_id") != boot_id
         self._boot_id = boot_id
+        self._reboots = reboots
         self._away = None if written is None else now.wall - written
         self.exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._static_facts = config.facts()
@@ -138,7 +140,7 @@ class Daemon:
     async def start(self) -> None:
         """Everything runs after this; no backend is needed for it."""
         self.store.submit(Batch({"boot_id": self._boot_id}))
-        self.charger.begin(self._rebooted, self._away)
+        self.charger.begin(self._rebooted, self._away, self._reboots)
         if lost := self.store.lost:
             log.error(
                 "the database was damaged: it is %s now, and %d rows of it were saved. Check the storage medium, "
@@ -256,6 +258,7 @@ async def serve(config: Config, boot_id: str, notify: Callable[[str], None], wat
         bays={n: hal.open_bay(o.bay) for n, o in enumerate(config.outlets, 1) if o.bay != NO_BAY},
         boot_id=boot_id,
         written=written,
+        reboots=watchdog is not None,  # by the unit that has a watchdog for us (deploy/systemd)
         sim=_simulation(config),
     )
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from chargerd.core.commands import Outcome, Restart, WishLock
+from chargerd.core.commands import BootCause, Outcome, Restart, WishLock
+from chargerd.core.durable import restore, rows
 from chargerd.core.events import (
     AvailabilityAsked,
     Power,
+    PowerRestored,
     RemoteStart,
     ResetAsked,
     ResetKind,
@@ -19,6 +23,7 @@ from chargerd.core.records import Cause, Edge, Reason
 from chargerd.core.state import TxWindow
 from chargerd.core.status import Joint
 from chargerd.core.token import Token
+from chargerd.core.variables import Variables
 from tests.core.desk import Desk
 from tests.core.test_flow import ANN, BOB, plug_in, tap, unplug
 
@@ -197,3 +202,39 @@ def test_a_transaction_nobody_is_authorised_for_does_not_keep_the_lock() -> None
     desk.after(6)
     assert desk.answers()[-1].outcome is Outcome.UNLOCKED
     assert desk.told() == [("started", "plugged")]
+
+
+@pytest.mark.req("1.6 §9.1.20")
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_hard_reset_after_which_the_computer_has_not_rebooted_is_tried_again_so_often(retries: int) -> None:
+    desk = Desk(reset_retries=str(retries))
+    desk.feed(ResetAsked(1, ResetKind.HARD))
+    for _ in range(retries):
+        desk = returned(desk, rebooted=False, reboots=True)
+        assert desk.sent(Restart) == [Restart(ResetKind.HARD)]
+        assert desk.state.stopped
+    desk = returned(desk, rebooted=False, reboots=True)
+    assert desk.sent(Restart) == []
+    assert desk.state.boot.cause is BootCause.HARD_RESET
+    assert desk.state.reset_tries == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "rebooted", "reboots"),
+    [(ResetKind.HARD, True, True), (ResetKind.HARD, False, False), (ResetKind.SOFT, False, True)],
+)
+def test_any_other_reset_has_done_what_it_should(kind: ResetKind, rebooted: bool, reboots: bool) -> None:
+    desk = Desk()
+    desk.feed(ResetAsked(1, kind))
+    desk = returned(desk, rebooted, reboots)
+    assert desk.sent(Restart) == []
+    assert not desk.state.stopped
+
+
+def returned(old: Desk, rebooted: bool, reboots: bool) -> Desk:
+    """The station that starts on the other's state."""
+    desk = Desk()
+    desk.state = restore(old.state.site, json.loads(json.dumps(rows(old.state))), Variables())
+    desk.drain()
+    desk.feed(PowerRestored(rebooted, 5.0, reboots))
+    return desk

@@ -82,6 +82,7 @@ MUTANTS = (
         ":\n            pass\n        elif",
     ),
     _core("1.6 §5.14", "availability", "Reason.SOFT_RESET if event.kind is ResetKind.SOFT else Reason", "Reason"),
+    _core("1.6 §9.1.20", "availability", 'draft.state.variables.get_int("reset_retries")', "2"),
     # ---- asked for from afar
     _core(
         "1.6 §5.17",
