@@ -315,6 +315,20 @@ def test_the_lock_is_driven_for_one_pulse_and_never_both_ways() -> None:
     assert not bench.lines[20].on and lock.engaged() is False
 
 
+def test_a_neighbour_that_fails_keeps_no_motor_running() -> None:
+    board, bench = made(neighbour=True)
+    lock = board.outlets[1].lock
+    assert lock is not None
+    lock.engage()
+    turn(board, bench)
+    assert bench.lines[19].on
+    bench.generators[0].failing = True
+    for _ in range(35):
+        with pytest.raises(DeviceError, match="PWM: gone"):
+            turn(board, bench)
+    assert not bench.lines[19].on
+
+
 @pytest.mark.parametrize("sound", [True, False])
 def test_the_self_test_of_the_monitor(sound: bool) -> None:
     board, bench = made()
