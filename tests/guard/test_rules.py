@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chargerd.guard import pilot
+from chargerd.guard import pilot, rules
 from chargerd.guard.lease import Indicate, Kind, Lock, Measured, Mode, Permit, Service
 from chargerd.guard.pilot import X1, F
 from chargerd.guard.setup import OutletSetup
@@ -42,6 +42,15 @@ def test_a_short_c_does_not_close() -> None:
         bench.run(PERIOD)
     assert Kind.POWER_ON not in bench.kinds()
     assert Kind.VEHICLE_READY not in bench.kinds()
+
+
+def test_after_a_pause_c_is_watched_from_the_beginning() -> None:
+    bench = ready_to_close()
+    bench.level = "C"
+    bench.run(0.26)
+    bench.turns += 5
+    bench.state, bench.out = rules.lapse(bench.state, bench.now)
+    assert 0.3 <= bench.until("coil") <= 0.36
 
 
 def test_a_vehicle_that_asks_before_pwm_waits_for_c2() -> None:
