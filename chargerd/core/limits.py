@@ -20,6 +20,7 @@ from math import inf
 from chargerd.core.moment import Moment
 from chargerd.core.profiles import STATION, Installed, Period, Profile, Purpose, Unit
 from chargerd.core.schedule import Chain, Force, due, force, lay, second
+from chargerd.core.sharing import station_phases
 from chargerd.core.state import Outlet, Station, Switching
 
 ALL = 3  # phases, where nobody says how many (K01.FR.49)
@@ -114,8 +115,22 @@ def station_amps(station: Station, found: Force, flows: int) -> float:
     if found is None:
         return inf
     profile, period = found
-    phases = counted(station.outlets[0], period, flows) if len(station.outlets) == 1 else ALL
+    phases = counted(station.outlets[0], period, flows) if len(station.outlets) == 1 else _loaded(station)
     return per_phase(period.limit, profile.schedule.unit, station.site.policy.volts, phases)
+
+
+def _loaded(station: Station) -> int:
+    """On how many of the station's phases its outlets can take current, where the sum on each of them is bounded.
+
+    An outlet that may hang at any phase counts on every one of them (`station_phases`), so it can add to no other.
+    """
+    rotation = station.variables.get_text("phase_rotation")
+    known, most = frozenset[int](), 0
+    for site in (outlet.site for outlet in station.outlets):
+        wired = frozenset(range(1, site.phases + 1))
+        loads = station_phases(rotation, site.rank, wired)
+        known, most = (known | loads, most) if len(loads) == len(wired) else (known, max(most, len(wired)))
+    return max(len(known), most)
 
 
 # ---------------------------------------------------------------- limits now

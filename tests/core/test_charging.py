@@ -349,6 +349,25 @@ def test_watts_become_amperes_by_the_phases_on_which_they_may_flow(
     assert desk.permit() == amps
 
 
+@pytest.mark.req("1.6 §3.12.3", "1.6 §9.1.21")
+@pytest.mark.parametrize(
+    ("rotation", "amps"), [("0.Unknown", 16.0), ("1.RST,2.RST", 16.0), ("1.RST,2.STR", 16.0), ("1.RST", 16.0)]
+)
+def test_watts_of_the_station_over_outlets_with_one_phase_each(rotation: str, amps: float) -> None:
+    desk = Desk(2, phase_rotation=rotation)
+    site = replace(desk.state.site, outlets=tuple(replace(each, phases=1) for each in desk.state.site.outlets))
+    outlets = tuple(replace(o, site=s) for o, s in zip(desk.state.outlets, site.outlets, strict=True))
+    desk.state = replace(desk.state, site=site, outlets=outlets)
+    plug_in(desk)
+    tap(desk)
+    desk.charge(1)
+    plug_in(desk, 2, 42)
+    tap(desk, BOB)
+    desk.charge(2)
+    put(desk, 0, profile(7360.0, Purpose.STATION_MAX, unit=WATTS))
+    assert (desk.permit(1), desk.permit(2)) == (amps, amps)
+
+
 def test_watts_of_an_outlet_with_one_phase() -> None:
     desk = Desk()
     site = replace(desk.state.site.outlets[0], phases=1)
