@@ -31,7 +31,7 @@ from chargerd.core.sharing import Want, share, station_phases
 from chargerd.core.state import Live, Outlet, Station
 from chargerd.core.status import LOWEST_AMPS, barred, beginning, blocking
 
-EBB = 11.0  # s in which a lower offer is surely followed: 5 s until it is on the pilot, 5 s of the vehicle, and its ramp
+EBB = 11.0  # s in which a lower offer is surely followed: 5 s until it is on the pilot, 5 s of the vehicle, its ramp
 SETTLING = 7.0  # s until silence is told: self-test and lock, then up to 5 s of a vehicle (IEC 61851-1 A.6 #6)
 GRAIN = 1e-6
 
