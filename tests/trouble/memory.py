@@ -3,8 +3,9 @@
 usage: python -m tests.trouble.memory FOLDER guard --config FILE ...
 
 FOLDER/parts.json says what is wrong with the parts, and is read again when it changes:
-`plateau` volts, `ohms` of the cable, `stuck`: the converter gives one code for everything, `gone`: it answers no more,
-`held`: pins that another program has from the beginning. FOLDER/pins.json has what the board drives: `duty`, `coil`.
+`plateau` volts, `ohms` of the cable, `stuck`: the converter gives one code for everything, `repeating`: its last burst,
+`gone`: it answers no more, `held`: pins that another program has from the beginning. FOLDER/pins.json has what the
+board drives: `duty`, `coil`.
 The mirror contact, the lock's feedback and the monitor follow the pins, as the real parts do.
 """
 
@@ -94,7 +95,7 @@ def run() -> int:
     real: Any = board
     real.machine.check = lambda soc: None
     real.pins.factory = lambda soc: parts.maker
-    real.Wires = lambda soc, maker: parts
+    real.Wires = lambda *arguments: parts
     real.Adc = lambda *arguments: parts
     threading.Thread(target=parts.follow, daemon=True).start()
     return main(sys.argv[2:])

@@ -192,6 +192,14 @@ CASES = {
         shown="DeviceFailure.*check its cable and supply",
         log=("guard", "outlet 1: .*check the driver's converter"),
     ),
+    "a converter that repeats itself": Case(
+        on_memory(),
+        parts(repeating=True),
+        energised=True,
+        fault="DeviceFailure",
+        shown="DeviceFailure.*check its cable and supply",
+        log=("guard", "outlet 1: the ADC repeats its last burst; check it and its bus"),
+    ),
     "a converter that is gone": Case(
         on_memory(),
         parts(gone=True),
