@@ -171,17 +171,22 @@ def _outlet(o: Json, now: str, ink: Ink) -> list[str]:
     lines = [f"Outlet {o['rank']}{place}  {ink.word(o['status'])}{_for(o['since'], now)}"]
     if not o["operative"]:
         lines.append("  set out of service")
-    lines.append("  " + ", ".join(_plug(o)))
+    known = o["limit"] != "no-guard"
+    lines.append(f"  {'' if known else 'seen last: '}" + ", ".join(_plug(o)))
     if o["lamp"] is not None:
         lines.append(f"  lamp {o['lamp']['looks']}")
-    if o["plug"] or o["offered"]:
+    if not known:
+        lines.append(f"  nobody knows what is offered: {LIMITS['no-guard']}")
+    elif o["plug"] or o["offered"]:
         switched = f" on {_count(o['phases'], 'phase', 'phases')}" if o.get("switching") else ""
         lines.append(f"  {o['offered']:.1f} A offered{switched}: {LIMITS.get(o['limit'], o['limit'])}")
     lines += _warnings(o.get("warnings", ()), o["rank"], ink)
     tx = o["transaction"]
     if tx is not None:
         used = "energy unknown" if tx["energy_wh"] is None else f"{_kwh(tx['energy_wh'])} taken"
-        state = "power unknown" if o["powered"] and "DeviceFailure" in o["faults"] else tx["state"]
+        state = tx["state"]
+        if not known or (o["powered"] and "DeviceFailure" in o["faults"]):
+            state = "power unknown"
         lines.append(f"  {used} in {spell(_between(tx['started'], now))}, {state}")
         card = "" if tx["token"] is None else f"card {tx['token']}, "
         lines.append(f"  {card}transaction {tx['tx']}")
@@ -251,6 +256,8 @@ def guard_only(truths: Iterable[Json], why: str, ink: Ink) -> str:
     found = []
     for t in truths:
         offer = f"{t['offered']:.1f} A offered: {LIMITS.get(t['limit'], t['limit'] or 'no vehicle')}"
+        if t["limit"] == "lease":
+            offer += f", which ends in {spell(t['lease'])}" if t["lease"] else ": there is none, or none any more"
         contactor = _contactor(t["closed"], t["faults"])
         lines += [f"Outlet {t['outlet']}  pilot {t['pilot'] or 'unknown'}, {contactor}", f"  {offer}"]
         lines += _warnings(t.get("warnings", ()), t["outlet"], ink)

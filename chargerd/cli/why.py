@@ -29,7 +29,8 @@ def why(outlets: list[Json], ink: Ink) -> str:
 
 def _outlet(o: Json, ink: Ink) -> list[str]:
     phases = "on one phase" if o["phases"] == 1 else f"on {o['phases']} phases"
-    lines = [f"{ink.bold('Outlet ' + str(o['outlet']))}  {o['offered']:.1f} A offered {phases}: {_decides(o)}"]
+    offered = "nobody knows what is offered" if o["guard"] is None else f"{o['offered']:.1f} A offered {phases}"
+    lines = [f"{ink.bold('Outlet ' + str(o['outlet']))}  {offered}: {_decides(o)}"]
     lines += [f"  {note}" for note in _notes(o)]
     lines.append("  limits, the least first (A per phase):")
     lines += [f"  {limit['amps']:7.1f}  {_source(limit, o)}" for limit in o["limits"]]
@@ -52,7 +53,7 @@ def _notes(o: Json) -> list[str]:
         notes.append(f"shares the station's limits with outlet {others}: its part is {o['share']:.1f} A")
     if o["waits"]:
         notes.append("gets more as soon as the vehicles at the other outlets have surely let go of it (10 s at most)")
-    if o["permitted"] - o["offered"] > 0.1 and o["permitted"] >= 6.0 and o["guard"] != "lease":
+    if o["permitted"] - o["offered"] > 0.1 and o["permitted"] >= 6.0 and o["guard"] not in (None, "lease"):
         notes.append(
             f"chargerd permits {o['permitted']:.1f} A; the guard offers less: {LIMITS.get(o['guard'], o['guard'])}"
         )

@@ -133,8 +133,8 @@ def test_status_when_nothing_is_well() -> None:
         "\n"
         "Outlet 1  Faulted for 3 h 12 min\n"
         "  set out of service\n"
-        "  vehicle plugged in, contactor open\n"
-        "  0.0 A offered: the guard does not answer\n"
+        "  seen last: vehicle plugged in, contactor open\n"
+        "  nobody knows what is offered: the guard does not answer\n"
         "  card …C3D4 accepted\n"
         "  meter: no reading\n"
         "\n"
@@ -165,14 +165,14 @@ def test_the_link(link: Any, text: str) -> None:
 
 
 def test_the_guard_alone() -> None:
-    truth = {"outlet": 1, "pilot": "C", "closed": True, "offered": 16.0, "limit": "lease", "faults": []}
+    truth = {"outlet": 1, "pilot": "C", "closed": True, "offered": 16.0, "limit": "lease", "faults": [], "lease": 48.2}
     other = {"outlet": 2, "pilot": "", "closed": False, "offered": 0.0, "limit": "", "faults": ["PilotShort"]}
     other["warnings"] = ["SensorSilent"]
     assert show.guard_only([truth, other], "no control socket", PLAIN) == (
         "chargerd does not answer: no control socket\n"
         "The guard does, and says:\n"
         "Outlet 1  pilot C, contactor closed\n"
-        "  16.0 A offered: limited by chargerd's permit\n"
+        "  16.0 A offered: limited by chargerd's permit, which ends in 48 s\n"
         "Outlet 2  pilot unknown, contactor open\n"
         "  0.0 A offered: no vehicle\n"
         "  warning SensorSilent: a temperature sensor does not answer, so that 16 A are the most: check its wires; "
