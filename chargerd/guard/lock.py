@@ -8,7 +8,7 @@ from chargerd.guard.state import SWING, Said, Sample, State
 
 TRY, TRIES = 1.5, 3
 AGAIN = 60.0  # s; then one try at a time: a plug that is pushed home at last is held, a cable that hung comes free
-PULSE = 0.6  # the motor may run this long: not to be turned round meanwhile
+PULSE = 1.0  # as long as a board's pulse may be: the motor is not to be turned round meanwhile
 
 
 def turn(setup: OutletSetup, s: State, x: Sample, now: float, needed: bool, said: list[Said]) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from copy import deepcopy
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chargerd.guard import lock
 from hal.api import DeviceError
 from hal.pi import boardfile, wiring
 from hal.tables import Mistake
@@ -251,3 +253,8 @@ def test_files_by_path_and_by_name(tmp_path: Path) -> None:
     for name, words in ((str(tmp_path / "broken.toml"), "broken"), ("nope", "use one of"), ("/none.toml", "cannot be")):
         with pytest.raises(DeviceError, match=words):
             boardfile.load(name)
+
+
+def test_a_motor_is_not_turned_round_within_the_longest_pulse_of_a_board() -> None:
+    (pulse,) = (one for one in fields(boardfile.LockFile) if one.name == "pulse")
+    assert pulse.metadata["high"] <= lock.PULSE < lock.TRY
