@@ -337,6 +337,8 @@ class Operator:
                 raise Refused(f"outlet {outlet} has a fixed cable")
             case Outcome.ONGOING_TRANSACTION:
                 raise Refused(f"a transaction runs at outlet {outlet}: chargerctl stop {outlet}")
+            case Outcome.UNLOCK_FAILED if not self._guard.connected:
+                raise Refused("the guard is not connected: systemctl status chargerd-guard")
             case Outcome.UNLOCK_FAILED:
                 raise Refused(f"the lock of outlet {outlet} did not let go: push the plug home and try once more")
 
