@@ -158,7 +158,7 @@ CASES = {
     "a meter that answers garbage": Case(
         garbling_meter,
         fault="PowerMeterFailure",
-        shown="PowerMeterFailure.*check its supply, bus wiring, address and speed",
+        shown="PowerMeterFailure.*chargerd meters probe finds address, speed and model",
         log=("daemon", "meter of outlet 1: "),
     ),
     "a serial line without permission": Case(
@@ -170,7 +170,7 @@ CASES = {
     "a meter that falls silent": Case(
         strike=world_fault("meter-silent"),
         fault="PowerMeterFailure",
-        shown="PowerMeterFailure.*check its supply",
+        shown="PowerMeterFailure.*chargerd meters probe",
         log=("daemon", "meter of outlet 1: .*does not answer"),
     ),
     "a card reader without its service": Case(
