@@ -234,6 +234,7 @@ async def test_a_daemon_that_hangs_is_not_waited_for(run: Run, tmp_path: Path, m
 
 async def test_without_a_daemon_the_guard_is_asked(run: Run, tmp_path: Path) -> None:
     truth = {"t": "truth", "outlet": 1, "pilot": "B", "closed": False, "offered": 0.0, "limit": "lease", "faults": []}
+    truth["lease"] = 0.0
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as guard:
         guard.bind(str(tmp_path / "guard-ro.sock"))
         guard.listen()
