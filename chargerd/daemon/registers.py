@@ -15,6 +15,7 @@ from typing import Any
 from chargerd.core.events import Event, Fault
 from chargerd.core.register import Mark, Register
 from chargerd.core.status import METER_IMPLAUSIBLE, METER_REPLACED
+from chargerd.faults import FAULTS
 from hal.api import Meter, MeterReading
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Registers:
         active = frozenset(name for name, held in holds.items() if held)
         for name in sorted(active ^ self._told[rank]):
             if name in active:
-                log.warning("meter of outlet %d: %s", rank, register.note)
+                log.warning("meter of outlet %d: %s", rank, register.note or FAULTS[name].meaning)
             else:
                 log.info("meter of outlet %d: %s is over", rank, name)
             self._feed(Fault(rank, name, name in active))
