@@ -185,10 +185,16 @@ async def dial(target: Target, attempt: Attempt, names: Names, timeout: float, c
 
 
 async def _numbered(proxy: str, names: Names) -> str:
-    """The proxy by its number: the library would look its name up in a thread that leaving has to wait for."""
+    """The proxy by its number: the library would look its name up in a thread that leaving has to wait for.
+
+    Of several, the first that answers: the library tries one alone.
+    """
     parts = urlsplit(proxy)
-    first, *_ = await names.lookup(parts.hostname or "", parts.port or 80)
-    host = str(first[4][0])
+    addresses = await names.lookup(parts.hostname or "", parts.port or 80)
+    host = str(addresses[0][4][0])
+    if len(addresses) > 1:
+        with await _reach_one(addresses[:MOST_ADDRESSES]) as reached:
+            host = str(reached.getpeername()[0])
     return f"http://[{host}]:{parts.port}" if ":" in host else f"http://{host}:{parts.port}"
 
 

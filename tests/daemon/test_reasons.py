@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chargerd.core import events as ev
+from chargerd.core.permits import EBB
 from chargerd.core.profiles import Period, Purpose, Unit
 from chargerd.daemon.reasons import why
 from tests.core.desk import Desk
@@ -51,7 +52,7 @@ def test_what_others_have_not_let_go_of_yet_is_waited_for() -> None:
     assert (desk.permit(1), desk.permit(2)) == (10.0, 0.0)
     found = told(desk, 2)
     assert (found["waits"], found["share"], found["sharing"]) == (True, 10.0, [1])
-    desk.after(10)
+    desk.after(EBB)
     assert desk.permit(2) == 10.0
     assert told(desk, 2)["waits"] is False
 

@@ -22,7 +22,8 @@ from hal.sim.client import Far
 ROOT = Path(__file__).parents[2]
 PATIENCE = 25.0
 LOOK = 0.1
-UNPRIVILEGED = ["--bounding-set=-dac_override,-dac_read_search"]
+RIGHTS = "-dac_override,-dac_read_search"  # of root, which a container may also hand down
+UNPRIVILEGED = [f"--{kind}={RIGHTS}" for kind in ("ambient-caps", "inh-caps", "bounding-set")]
 
 
 class Installed:
