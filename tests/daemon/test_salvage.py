@@ -16,38 +16,11 @@ from typing import Any
 
 import pytest
 
-from chargerd.core.moment import Moment
 from chargerd.daemon import database, salvage
 from chargerd.daemon.database import StoreFailed
-from chargerd.daemon.store import Batch, Session, Store
-from chargerd.ocpp.outbox import Changes, Row
-
-AT = Moment(mono=5.0, wall=1_700_000_000.0, trusted=True, boot=1)
-SESSION = Session("s1", 1, "04A2", 1000.0, 2000.0, True, 0.0, 11040.0, "Local", "77")
-
-
-def row(id_: int, **more: Any) -> Row:
-    given: dict[str, Any] = {"facts": {"n": id_}, "seq": id_, **more}
-    return Row(id=id_, queue="transactions", tx="t", kind="update", at=AT, **given)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "chargerd.db"
-
-
-@pytest.fixture
-def opened(path: Path) -> Iterator[Callable[..., Store]]:
-    """Open stores at `path` that are closed after the test."""
-    stores: list[Store] = []
-
-    def open_(**options: Any) -> Store:
-        stores.append(Store.open(path, **{"inline": True, **options}))
-        return stores[-1]
-
-    yield open_
-    for each in stores:
-        each.close()
+from chargerd.daemon.store import Batch, Store
+from chargerd.ocpp.outbox import Changes
+from tests.daemon.stored import SESSION, row
 
 
 def damage_header(path: Path) -> None:

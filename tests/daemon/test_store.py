@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,37 +20,11 @@ from chargerd.daemon import database, store, wal
 from chargerd.daemon.database import StoreFailed, StoreTooNew
 from chargerd.daemon.store import Batch, Session, Store
 from chargerd.ocpp.outbox import START, Changes, Outbox, Row
-
-AT = Moment(mono=5.0, wall=1_700_000_000.0, trusted=True, boot=1)
-SESSION = Session("s1", 1, "04A2", 1000.0, 2000.0, True, 0.0, 11040.0, "Local", "77")
-
-
-def row(id_: int, **more: Any) -> Row:
-    given: dict[str, Any] = {"facts": {"n": id_}, "seq": id_, **more}
-    return Row(id=id_, queue="transactions", tx="t", kind="update", at=AT, **given)
+from tests.daemon.stored import AT, SESSION, row
 
 
 class PowerCut(Exception):
     pass
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "chargerd.db"
-
-
-@pytest.fixture
-def opened(path: Path) -> Iterator[Callable[..., Store]]:
-    """Open stores at `path` that are closed after the test."""
-    stores: list[Store] = []
-
-    def open_(**options: Any) -> Store:
-        stores.append(Store.open(path, **{"inline": True, **options}))
-        return stores[-1]
-
-    yield open_
-    for each in stores:
-        each.close()
 
 
 # ---- what is kept
